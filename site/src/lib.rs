@@ -1,0 +1,18 @@
+//! The shared language of Edgepress.
+//!
+//! Owns: the site definition, rows, documents and their versions, paths, rendering, the stored format
+//! of releases, cache policy and the rules of conditional requests. Publisher and origin both call it,
+//! so what they make of the same rows is equal by construction.
+//!
+//! Refuses: input and output, the clock, randomness, the environment and any async runtime. Whatever
+//! of those is needed comes in as an argument.
+
+pub mod definition;
+pub mod media;
+pub mod path;
+pub mod pattern;
+pub mod policy;
+pub mod problem;
+pub mod render;
+pub mod row;
+pub mod version;

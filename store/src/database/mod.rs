@@ -1,0 +1,90 @@
+//! Databases that sites are published from.
+//!
+//! Owns the traits, the mapping of native types to [`Value`]s, and the SQL around the site's own
+//! queries. Refuses to know what is made of the rows.
+
+mod sqlite;
+
+use async_trait::async_trait;
+use edgepress_site::row::{Columns, Row, Value};
+use futures_util::stream::BoxStream;
+
+pub use sqlite::Sqlite;
+
+/// A failed operation on the database.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// It cannot be reached or opened.
+    #[error("cannot open the database {database}: {message}")]
+    Open {
+        /// The database, without its password.
+        database: String,
+        /// What went wrong and what to do.
+        message: String,
+    },
+    /// It refused or failed a statement.
+    #[error("{message}")]
+    Query {
+        /// The database's own message.
+        message: String,
+    },
+    /// A value that has no faithful form.
+    #[error("row {row}, column `{column}`: {message}")]
+    Value {
+        /// Number of the row in the result, from 1.
+        row: u64,
+        /// The column.
+        column: String,
+        /// What is wrong with it and what to write instead.
+        message: String,
+    },
+}
+
+/// The rows an include asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct IncludeQuery<'a> {
+    /// The include's own SELECT.
+    pub query: &'a str,
+    /// Its columns that must equal the parents' key values, in their order; not empty.
+    pub on: &'a [&'a str],
+    /// What stands after ORDER BY; ties are broken by all columns.
+    pub order_by: Option<&'a str>,
+    /// At most so many rows for each parent.
+    pub limit: Option<u32>,
+}
+
+/// The result of a query: its columns (known even without rows) and its rows in batches.
+pub struct Rows<'a> {
+    /// Column names, in order.
+    pub columns: Columns,
+    /// Batches of rows without includes.
+    pub batches: BoxStream<'a, Result<Vec<Row>, DatabaseError>>,
+}
+
+/// A database.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Begins a read transaction: everything read through it is the state of one moment.
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, DatabaseError>;
+
+    /// The columns of a query, without running it.
+    async fn columns(&self, query: &str) -> Result<Columns, DatabaseError>;
+
+    /// A number that changes whenever somebody else has committed to the database.
+    async fn data_version(&self) -> Result<i64, DatabaseError>;
+}
+
+/// One moment of a database.
+#[async_trait]
+pub trait Snapshot: Send {
+    /// Runs a SELECT, ordered by `order_by` (then by all columns) if given, and streams its rows.
+    async fn rows<'a>(&'a mut self, query: &'a str, order_by: Option<&'a str>) -> Result<Rows<'a>, DatabaseError>;
+
+    /// The rows of an include for a batch of parents, in one query: one list for each of `parents`,
+    /// whose values stand in the order of `include.on`. Compared and ordered by the database.
+    async fn included(
+        &mut self,
+        include: IncludeQuery<'_>,
+        parents: &[Vec<Value>],
+    ) -> Result<Vec<Vec<Row>>, DatabaseError>;
+}
