@@ -7,12 +7,8 @@
 //! Refuses: input and output, the clock, randomness, the environment and any async runtime. Whatever
 //! of those is needed comes in as an argument.
 
-pub mod definition;
-pub mod media;
-pub mod path;
-pub mod pattern;
 pub mod policy;
 pub mod problem;
-pub mod render;
+pub mod release;
 pub mod row;
 pub mod version;

@@ -1,0 +1,291 @@
+//! Packs: immutable files of frames, named by their SHA-256.
+//!
+//! A pack is the line `edgepack 1\n` and then frames, each `kind` (1 byte), length of the payload
+//! (4 bytes, little-endian), payload. The payload is one zstd frame with content size and checksum.
+
+use serde::{Deserialize, Serialize};
+use zstd::zstd_safe::CParameter;
+
+use super::codec::Malformed;
+use crate::version::Digest;
+
+/// How every pack begins; the number is the format's.
+pub const HEADER: &[u8] = b"edgepack 1\n";
+
+/// Bytes of a frame before its payload.
+pub const FRAME_HEADER: usize = 5;
+
+/// The largest content of one frame, in bytes: a bound for readers against damaged lengths.
+pub const MAX_CONTENT: usize = 256 << 20;
+
+/// A pack is closed once it has so many bytes: few requests for much, little to repeat on a failure.
+pub const FULL: usize = 4 << 20;
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A document's body.
+    Body = 1,
+    /// A node of a collection's tree.
+    Node = 2,
+    /// The index's root.
+    Index = 3,
+    /// The definition a release was made with.
+    Definition = 4,
+    /// The record of an earlier release.
+    Record = 5,
+}
+
+/// Which pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pack {
+    /// One that is stored, by its name.
+    Named(Digest),
+    /// The n-th pack of the writer at work; it has a name once it is closed.
+    New(u32),
+}
+
+/// Where a frame lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The pack.
+    pub pack: Pack,
+    /// Offset of the frame in it.
+    pub offset: u64,
+    /// Length of the frame with its header.
+    pub length: u32,
+}
+
+/// A place in a stored pack, as records write it. `pack` is absent where it is the pack around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPlace {
+    /// The pack; absent: the one this is read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<Digest>,
+    /// Offset of the frame in it.
+    pub offset: u64,
+    /// Length of the frame with its header.
+    pub length: u32,
+}
+
+impl StoredPlace {
+    /// The place, for something read from the pack `this`.
+    #[must_use]
+    pub fn resolve(&self, this: Option<Digest>) -> Option<Place> {
+        let pack = Pack::Named(self.pack.or(this)?);
+        Some(Place { pack, offset: self.offset, length: self.length })
+    }
+}
+
+impl Place {
+    /// The pack's name and the byte range in it.
+    ///
+    /// # Errors
+    /// The pack is not closed yet, so nobody can read from it.
+    pub fn stored(&self) -> Result<(Digest, std::ops::Range<u64>), Malformed> {
+        let Pack::Named(name) = self.pack else {
+            return Err(Malformed("a place in a pack that is not stored yet"));
+        };
+        let end = self.offset.checked_add(u64::from(self.length)).ok_or(Malformed("a place beyond any pack"))?;
+        Ok((name, self.offset..end))
+    }
+}
+
+/// Compresses frames; keeps its working memory between them.
+pub struct Compressor(zstd::bulk::Compressor<'static>);
+
+impl Compressor {
+    /// zstd level 3: where its ratio for small pages stops improving noticeably.
+    const LEVEL: i32 = 3;
+
+    /// A compressor with the format's settings.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut compressor = zstd::bulk::Compressor::new(Self::LEVEL).expect("level 3 exists");
+        compressor.set_parameter(CParameter::ChecksumFlag(true)).expect("every zstd has checksums");
+        compressor.set_parameter(CParameter::ContentSizeFlag(true)).expect("every zstd has content sizes");
+        Self(compressor)
+    }
+
+    /// A whole frame around `content`, which must not exceed [`MAX_CONTENT`].
+    pub fn frame(&mut self, kind: Kind, content: &[u8]) -> Vec<u8> {
+        debug_assert!(content.len() <= MAX_CONTENT, "callers bound what they store");
+        let mut frame = Vec::with_capacity(FRAME_HEADER + content.len() / 2 + 64);
+        let payload = self.0.compress(content).expect("compressing memory to memory has no way to fail");
+        frame.push(kind as u8);
+        frame.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        frame.extend_from_slice(&payload);
+        frame
+    }
+}
+
+impl Default for Compressor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The zstd frame inside a frame of the given kind.
+///
+/// # Errors
+/// The bytes are not exactly one such frame.
+pub fn payload(kind: Kind, frame: &[u8]) -> Result<&[u8], Malformed> {
+    let (header, payload) = frame.split_at_checked(FRAME_HEADER).ok_or(Malformed("a frame is cut short"))?;
+    if header[0] != kind as u8 {
+        return Err(Malformed("a frame is not of the expected kind"));
+    }
+    let length = u32::from_le_bytes(header[1..].try_into().expect("four bytes follow the kind"));
+    if length as usize != payload.len() {
+        return Err(Malformed("a frame has another length than its place says"));
+    }
+    Ok(payload)
+}
+
+/// The content of a frame of the given kind.
+///
+/// # Errors
+/// The bytes are not exactly one such frame, or are damaged.
+pub fn content(kind: Kind, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let payload = payload(kind, frame)?;
+    let size = match zstd::zstd_safe::get_frame_content_size(payload) {
+        Ok(Some(size)) if size <= MAX_CONTENT as u64 => size as usize,
+        _ => return Err(Malformed("a frame does not say a possible content size")),
+    };
+    // A damaged size would make us allocate in vain: zstd expands by less than this.
+    if size / 100_000 > payload.len() {
+        return Err(Malformed("a frame claims a content far larger than itself"));
+    }
+    let content = zstd::bulk::decompress(payload, size).map_err(|_| Malformed("a frame's checksum or form is wrong"))?;
+    if content.len() != size {
+        return Err(Malformed("a frame's content is cut short"));
+    }
+    Ok(content)
+}
+
+/// Walks all frames of a whole pack: (place, kind byte, frame).
+///
+/// # Errors
+/// The pack's header or a frame's length is wrong.
+pub fn frames(name: Digest, pack: &[u8]) -> Result<Vec<(Place, u8, &[u8])>, Malformed> {
+    let mut rest = pack.strip_prefix(HEADER).ok_or(Malformed("not a pack of a known format"))?;
+    let mut offset = HEADER.len();
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        let header = rest.get(..FRAME_HEADER).ok_or(Malformed("a pack ends within a frame"))?;
+        let length = u32::from_le_bytes(header[1..].try_into().expect("four bytes follow the kind")) as usize;
+        let (frame, after) =
+            rest.split_at_checked(FRAME_HEADER + length).ok_or(Malformed("a pack ends within a frame"))?;
+        let place = Place { pack: Pack::Named(name), offset: offset as u64, length: frame.len() as u32 };
+        frames.push((place, frame[0], frame));
+        offset += frame.len();
+        rest = after;
+    }
+    Ok(frames)
+}
+
+/// Builds the packs of one release. Holds the open pack only; closed ones leave with their names.
+pub struct PackWriter {
+    open: Vec<u8>,
+    closed: Vec<Digest>,
+    compressor: Compressor,
+}
+
+impl PackWriter {
+    /// A writer with an empty open pack.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { open: Vec::new(), closed: Vec::new(), compressor: Compressor::new() }
+    }
+
+    /// Appends content as a frame.
+    pub fn append(&mut self, kind: Kind, content: &[u8]) -> Place {
+        let frame = self.compressor.frame(kind, content);
+        self.append_frame(&frame)
+    }
+
+    /// Appends a frame made by a [`Compressor`].
+    pub fn append_frame(&mut self, frame: &[u8]) -> Place {
+        if self.open.is_empty() {
+            self.open.extend_from_slice(HEADER);
+        }
+        let offset = self.open.len() as u64;
+        self.open.extend_from_slice(frame);
+        Place { pack: Pack::New(self.closed.len() as u32), offset, length: frame.len() as u32 }
+    }
+
+    /// Whether the open pack has reached its size.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.open.len() >= FULL
+    }
+
+    /// Closes the open pack: its name and bytes, unless it is empty.
+    pub fn close(&mut self) -> Option<(Digest, Vec<u8>)> {
+        if self.open.is_empty() {
+            return None;
+        }
+        let pack = std::mem::take(&mut self.open);
+        let name = Digest::of(&pack);
+        self.closed.push(name);
+        Some((name, pack))
+    }
+
+    /// The place as a frame in the open pack writes it: the pack's name, or `None` for the open pack.
+    #[must_use]
+    pub fn pack_name(&self, pack: Pack) -> Option<Digest> {
+        match pack {
+            Pack::Named(name) => Some(name),
+            Pack::New(number) => self.closed.get(number as usize).copied(),
+        }
+    }
+
+    /// The place with its pack's name, for whoever reads it after all packs are closed.
+    ///
+    /// # Errors
+    /// Its pack is still open.
+    pub fn stored(&self, place: Place) -> Result<Place, Malformed> {
+        let name = self.pack_name(place.pack).ok_or(Malformed("a place in a pack that is still open"))?;
+        Ok(Place { pack: Pack::Named(name), ..place })
+    }
+}
+
+impl Default for PackWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_back_from_a_pack_and_name_their_places() {
+        let mut writer = PackWriter::new();
+        let body = writer.append(Kind::Body, b"hello");
+        let node = writer.append(Kind::Node, &[7; 3000]);
+        assert_eq!(writer.pack_name(body.pack), None);
+        let (name, pack) = writer.close().expect("two frames were written");
+        assert_eq!(name, Digest::of(&pack));
+        let found = frames(name, &pack).expect("a pack just written");
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].0, writer.stored(body).expect("closed"));
+        assert_eq!(found[1].0, writer.stored(node).expect("closed"));
+        assert_eq!(content(Kind::Body, found[0].2).as_deref(), Ok(&b"hello"[..]));
+        assert!(content(Kind::Node, found[0].2).is_err(), "a body is not taken for a node");
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_a_frame_is_noticed() {
+        let frame = Compressor::new().frame(Kind::Body, b"a body that is long enough to be compressed, compressed");
+        for bit in 0..frame.len() * 8 {
+            let mut damaged = frame.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let read = content(Kind::Body, &damaged);
+            assert!(read.is_err() || read == content(Kind::Body, &frame), "bit {bit}");
+        }
+        for length in 0..frame.len() {
+            assert!(content(Kind::Body, &frame[..length]).is_err());
+        }
+    }
+}
