@@ -6,3 +6,4 @@
 
 pub mod bucket;
 pub mod database;
+pub mod release;

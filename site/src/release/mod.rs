@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod current;
+pub mod definition;
 pub mod diff;
 pub mod index;
 pub mod node;

@@ -1,0 +1,171 @@
+//! The release store: reads `current`, records, index nodes and bodies from a bucket.
+//!
+//! Owns the keys under `_edgepress/`, the cache of index nodes and the checking of every hash. Refuses
+//! to decide what is released; it only swaps `current` when told to.
+
+mod read;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgepress_site::release::current::CurrentError;
+use edgepress_site::release::{Child, Current, Malformed, Node, Nodes};
+use edgepress_site::version::Digest;
+use quick_cache::sync::Cache;
+use tokio::runtime::Handle;
+
+use crate::bucket::{Bucket, BucketError, Headers, Put, Swap, Tag};
+
+/// The one small mutable object that names the live release.
+pub const CURRENT: &str = "_edgepress/current";
+
+/// The lock of a bucket's publisher.
+pub const LOCK: &str = "_edgepress/lock";
+
+/// The key of a pack.
+#[must_use]
+pub fn pack_key(name: Digest) -> String {
+    format!("_edgepress/packs/{name}")
+}
+
+/// The key of a follower's cursor.
+#[must_use]
+pub fn cursor_key(follower: &str) -> String {
+    format!("_edgepress/cursors/{follower}")
+}
+
+/// A release could not be read or swapped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The bucket failed.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// An object is not what its name or its hash says.
+    #[error(
+        "{object} in {bucket} is damaged ({what}): restore it from a copy, or run `edgepress publish --full`; `edgepress verify` lists what is affected"
+    )]
+    Damaged {
+        /// The bucket.
+        bucket: String,
+        /// The object's key.
+        object: String,
+        /// What is wrong.
+        what: Malformed,
+    },
+    /// `current` cannot be believed.
+    #[error("cannot read {CURRENT} in {bucket}: {source}")]
+    Current {
+        /// The bucket.
+        bucket: String,
+        /// Why.
+        source: CurrentError,
+    },
+    /// There is no release with this number.
+    #[error("there is no release {0}: `edgepress releases` lists them")]
+    Unknown(u64),
+}
+
+/// Something the format itself rules out, outside any object.
+impl From<Malformed> for ReleaseError {
+    fn from(what: Malformed) -> Self {
+        Self::Damaged { bucket: String::new(), object: "a release".to_owned(), what }
+    }
+}
+
+/// Node cache entries weigh what they take in memory.
+#[derive(Clone)]
+struct NodeWeight;
+
+impl quick_cache::Weighter<(Digest, u64), Arc<Node>> for NodeWeight {
+    fn weight(&self, _: &(Digest, u64), node: &Arc<Node>) -> u64 {
+        let of_entry = |entry: &edgepress_site::release::Entry| 240 + entry.path.len() + entry.previous.len() * 96;
+        let of_child = |child: &Child| 140 + child.last.len();
+        let bytes: usize = match &**node {
+            Node::Leaf(entries) => entries.iter().map(of_entry).sum(),
+            Node::Inner(children) => children.iter().map(of_child).sum(),
+        };
+        bytes as u64 + 128
+    }
+}
+
+/// The releases in one bucket.
+#[derive(Clone)]
+pub struct Releases {
+    bucket: Arc<dyn Bucket>,
+    nodes: Arc<Cache<(Digest, u64), Arc<Node>, NodeWeight>>,
+}
+
+impl Releases {
+    /// The releases in `bucket`, keeping index nodes of up to `memory` bytes.
+    #[must_use]
+    pub fn new(bucket: Arc<dyn Bucket>, memory: u64) -> Self {
+        let nodes = Cache::with_weighter((memory / 8_192) as usize, memory, NodeWeight);
+        Self { bucket, nodes: Arc::new(nodes) }
+    }
+
+    /// The bucket.
+    #[must_use]
+    pub fn bucket(&self) -> &Arc<dyn Bucket> {
+        &self.bucket
+    }
+
+    /// Bytes of index nodes in memory.
+    #[must_use]
+    pub fn node_bytes(&self) -> u64 {
+        self.nodes.weight()
+    }
+
+    /// `current` and what names its content, or `None` where nothing was ever published.
+    ///
+    /// # Errors
+    /// It cannot be read, or was altered.
+    pub async fn current(&self) -> Result<Option<(Current, Tag)>, ReleaseError> {
+        let Some(object) = self.bucket.get(CURRENT).await? else { return Ok(None) };
+        let bucket = || self.bucket.name().to_owned();
+        let current = Current::decode(&object.body)
+            .map_err(|source| ReleaseError::Current { bucket: bucket(), source })?;
+        Ok(Some((current, object.tag)))
+    }
+
+    /// Makes `new` current if `expected` still names what is there.
+    ///
+    /// # Errors
+    /// The bucket failed; whether the swap took effect is then unknown.
+    pub async fn swap(&self, expected: Option<&Tag>, new: &Current) -> Result<Swap, ReleaseError> {
+        let put = Put {
+            key: CURRENT.to_owned(),
+            body: Bytes::from(new.encode()),
+            headers: Headers {
+                content_type: Some("text/plain; charset=utf-8".into()),
+                cache_control: Some("no-store".into()),
+            },
+        };
+        Ok(self.bucket.compare_and_set(expected, put).await?)
+    }
+
+    /// For the tree algorithms, which run on blocking threads: loads nodes by waiting for them.
+    ///
+    /// # Panics
+    /// Outside an async runtime.
+    #[must_use]
+    pub fn blocking(&self) -> Blocking {
+        Blocking { releases: self.clone(), runtime: Handle::current() }
+    }
+}
+
+/// Loads nodes from a blocking thread. Must not be used from async code.
+pub struct Blocking {
+    releases: Releases,
+    runtime: Handle,
+}
+
+impl Nodes for Blocking {
+    type Error = ReleaseError;
+
+    fn load(&self, child: &Child) -> Result<Arc<Node>, ReleaseError> {
+        match self.releases.cached(child) {
+            Some(node) => Ok(node),
+            None => self.runtime.block_on(self.releases.node(child)),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Reading frames: index, records, definition, nodes, bodies. Every hash is checked here.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgepress_site::release::definition::ReleaseDefinition;
+use edgepress_site::release::node::Found;
+use edgepress_site::release::pack::{self, StoredPlace};
+use edgepress_site::release::{Child, Current, Entry, Index, Kind, Malformed, Node, Place, Record};
+use edgepress_site::version::{Digest, Version};
+
+use super::{pack_key, ReleaseError, Releases};
+
+/// Frames at most this far apart are read in one request: a request costs more than so many bytes.
+const GAP: u64 = 64 << 10;
+
+/// One request reads at most so many bytes.
+const READ: u64 = 4 << 20;
+
+impl Releases {
+    /// The index of a release.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub async fn index(&self, record: &Record) -> Result<Index, ReleaseError> {
+        let place = self.resolve(&record.index)?;
+        let (pack, content) = self.content(Kind::Index, &place).await?;
+        Index::decode(&content, pack, record.root).map_err(|what| self.damaged(pack, what))
+    }
+
+    /// The definition a release was made with.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub async fn definition(&self, record: &Record) -> Result<ReleaseDefinition, ReleaseError> {
+        let place = self.resolve(&record.definition.place)?;
+        let (pack, content) = self.content(Kind::Definition, &place).await?;
+        ReleaseDefinition::decode(&content, record.definition.hash).map_err(|what| self.damaged(pack, what))
+    }
+
+    /// The record of release `number`.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub async fn record(&self, current: &Current, number: u64) -> Result<Record, ReleaseError> {
+        let mut record = current.live().clone();
+        while record.number != number {
+            let unknown = ReleaseError::Unknown(number);
+            if record.number < number {
+                return Err(unknown);
+            }
+            let skip = *record.toward(number).ok_or(unknown)?;
+            let waiting = current.records.iter().find(|record| record.number == skip.number);
+            record = match (waiting, &skip.place) {
+                (Some(waiting), _) => waiting.clone(),
+                (None, Some(place)) => self.archived_record(place).await?,
+                (None, None) => return Err(Malformed("a record points to one that is nowhere").into()),
+            };
+        }
+        Ok(record)
+    }
+
+    /// A record from the pack it was archived in; its own places become absolute.
+    async fn archived_record(&self, place: &StoredPlace) -> Result<Record, ReleaseError> {
+        let (pack, content) = self.content(Kind::Record, &self.resolve(place)?).await?;
+        let mut record: Record = serde_json::from_slice(&content)
+            .map_err(|_| self.damaged(pack, Malformed("a record is not what it should be")))?;
+        for skip in &mut record.skips {
+            if let Some(place) = &mut skip.place {
+                place.pack.get_or_insert(pack);
+            }
+        }
+        Ok(record)
+    }
+
+    /// The node, if it is in memory.
+    #[must_use]
+    pub fn cached(&self, child: &Child) -> Option<Arc<Node>> {
+        let (pack, range) = child.place.stored().ok()?;
+        self.nodes.get(&(pack, range.start))
+    }
+
+    /// An index node.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not the one that was named.
+    pub async fn node(&self, child: &Child) -> Result<Arc<Node>, ReleaseError> {
+        let (pack, range) = child.place.stored()?;
+        let read = async {
+            let (_, content) = self.content(Kind::Node, &child.place).await?;
+            let node = Node::decode(&content, pack, child).map_err(|what| self.damaged(pack, what))?;
+            Ok(Arc::new(node))
+        };
+        self.nodes.get_or_insert_async(&(pack, range.start), read).await
+    }
+
+    /// The entry of `path` in the tree under `root`.
+    ///
+    /// # Errors
+    /// A node cannot be read.
+    pub async fn entry(&self, root: &Child, path: &str) -> Result<Option<Entry>, ReleaseError> {
+        let mut child = root.clone();
+        loop {
+            let node = match self.cached(&child) {
+                Some(node) => node,
+                None => self.node(&child).await?,
+            };
+            child = match node.find(path) {
+                Found::Entry(entry) => return Ok(Some(entry.clone())),
+                Found::Nothing => return Ok(None),
+                Found::Child(child) => child.clone(),
+            };
+        }
+    }
+
+    /// A document's body.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not have this version.
+    pub async fn body(&self, place: &Place, version: Version, size: u64) -> Result<Bytes, ReleaseError> {
+        let (pack, range) = place.stored()?;
+        let frame = self.bucket.get_range(&pack_key(pack), range).await?;
+        self.decode_body(pack, &frame, version, size)
+    }
+
+    /// Many bodies, neighbours in one request; in the order asked for.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or does not have its version.
+    pub async fn bodies(&self, wanted: &[(Place, Version, u64)]) -> Result<Vec<Bytes>, ReleaseError> {
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_by_key(|number| wanted[*number].0);
+        let mut bodies = vec![Bytes::new(); wanted.len()];
+        let mut rest = &order[..];
+        while let Some(first) = rest.first() {
+            let (pack, mut range) = wanted[*first].0.stored()?;
+            let mut count = 1;
+            for number in &rest[1..] {
+                let (next_pack, next) = wanted[*number].0.stored()?;
+                if next_pack != pack || next.start > range.end + GAP || next.end.max(range.end) - range.start > READ {
+                    break;
+                }
+                range.end = range.end.max(next.end);
+                count += 1;
+            }
+            let (now, later) = rest.split_at(count);
+            let bytes = self.bucket.get_range(&pack_key(pack), range.clone()).await?;
+            for number in now {
+                let (place, version, size) = &wanted[*number];
+                let within = within(&range, place);
+                bodies[*number] = self.decode_body(pack, &bytes[within], *version, *size)?;
+            }
+            rest = later;
+        }
+        Ok(bodies)
+    }
+
+    fn decode_body(&self, pack: Digest, frame: &[u8], version: Version, size: u64) -> Result<Bytes, ReleaseError> {
+        let body = pack::content(Kind::Body, frame).map_err(|what| self.damaged(pack, what))?;
+        if body.len() as u64 != size || Version::of(&body) != version {
+            return Err(self.damaged(pack, Malformed("a body is not of the version that was named")));
+        }
+        Ok(body.into())
+    }
+
+    /// The content of a frame and the pack it was read from.
+    async fn content(&self, kind: Kind, place: &Place) -> Result<(Digest, Vec<u8>), ReleaseError> {
+        let (pack, range) = place.stored()?;
+        let frame = self.bucket.get_range(&pack_key(pack), range).await?;
+        let content = pack::content(kind, &frame).map_err(|what| self.damaged(pack, what))?;
+        Ok((pack, content))
+    }
+
+    fn resolve(&self, place: &StoredPlace) -> Result<Place, ReleaseError> {
+        place.resolve(None).ok_or_else(|| Malformed("a record does not name its pack").into())
+    }
+
+    fn damaged(&self, pack: Digest, what: Malformed) -> ReleaseError {
+        ReleaseError::Damaged { bucket: self.bucket.name().to_owned(), object: pack_key(pack), what }
+    }
+}
+
+/// Where a frame lies within the bytes of `range`.
+fn within(range: &Range<u64>, place: &Place) -> Range<usize> {
+    let start = (place.offset - range.start) as usize;
+    start..start + place.length as usize
+}
