@@ -14,5 +14,6 @@ pub mod pattern;
 pub mod policy;
 pub mod problem;
 pub mod render;
+pub mod router;
 pub mod row;
 pub mod version;
