@@ -7,8 +7,13 @@
 //! Refuses: input and output, the clock, randomness, the environment and any async runtime. Whatever
 //! of those is needed comes in as an argument.
 
+pub mod definition;
+pub mod media;
+pub mod path;
+pub mod pattern;
 pub mod policy;
 pub mod problem;
 pub mod release;
+pub mod router;
 pub mod row;
 pub mod version;
