@@ -1,1 +1,55 @@
-//! placeholder
+//! Edit to live: reads rows, renders documents, commits releases, brings followers along.
+//!
+//! Owns: what is released and when; the order of reading, writing and swapping; guards; the mirror.
+//! Refuses to serve anything.
+
+mod codec;
+mod commit;
+pub mod error;
+pub mod follower;
+pub mod history;
+mod packs;
+mod plan;
+pub mod progress;
+mod publish;
+mod render;
+mod rollback;
+mod rows;
+mod sort;
+pub mod source;
+mod spool;
+mod verify;
+
+use std::sync::Arc;
+
+use edgepress_store::bucket::Bucket;
+use edgepress_store::database::Database;
+use edgepress_store::release::Releases;
+
+pub use error::PublishError;
+pub use plan::{Difference, Kind};
+pub use publish::{Options, Report};
+pub use rollback::rollback;
+pub use source::Source;
+pub use verify::{verify, Verified};
+
+/// The clock: milliseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What a publisher works with.
+#[derive(Clone)]
+pub struct Publisher {
+    /// The releases it adds to.
+    pub releases: Releases,
+    /// Where current documents lie at their own paths, if anywhere.
+    pub objects: Option<Arc<dyn Bucket>>,
+    /// The clock.
+    pub clock: Clock,
+    /// Unique to this process: tells our own swap from another's.
+    pub writer: String,
+    /// Rendering threads.
+    pub threads: usize,
+}
+
+/// The database of a site, shared.
+pub type SharedDatabase = Arc<dyn Database>;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgepress_site::release::current::CurrentError;
-use edgepress_site::release::{Child, Current, Malformed, Node, Nodes};
+use edgepress_site::release::node::Found;
+use edgepress_site::release::{Child, Current, Entry, Malformed, Node, Nodes};
 use edgepress_site::version::Digest;
 use quick_cache::sync::Cache;
 use tokio::runtime::Handle;
@@ -166,6 +167,24 @@ impl Nodes for Blocking {
         match self.releases.cached(child) {
             Some(node) => Ok(node),
             None => self.runtime.block_on(self.releases.node(child)),
+        }
+    }
+}
+
+impl Blocking {
+    /// The entry of `path` in the tree under `root`.
+    ///
+    /// # Errors
+    /// A node cannot be read.
+    pub fn entry(&self, root: &Child, path: &str) -> Result<Option<Entry>, ReleaseError> {
+        let mut child = root.clone();
+        loop {
+            let node = self.load(&child)?;
+            child = match node.find(path) {
+                Found::Entry(entry) => return Ok(Some(entry.clone())),
+                Found::Nothing => return Ok(None),
+                Found::Child(child) => child.clone(),
+            };
         }
     }
 }

@@ -1,0 +1,272 @@
+//! Reads a collection's rows with their includes: each include is one query for a whole batch of rows,
+//! never one for each row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use edgepress_site::definition::{Collection, Include};
+use edgepress_site::row::{Columns, Included, Row, Rows, Value};
+use edgepress_store::database::{IncludeQuery, Snapshot};
+use futures_util::future::BoxFuture;
+use futures_util::StreamExt as _;
+
+use crate::codec;
+use crate::error::PublishError;
+use crate::progress::Progress;
+use crate::spool::{Records, Spool};
+
+/// Rows that are loaded and rendered together.
+pub(crate) const BATCH: usize = 500;
+
+/// Reads rows from one snapshot.
+pub(crate) struct Reader<'p> {
+    snapshot: Box<dyn Snapshot>,
+    /// Results of the includes that have no `on`, by collection and path of include names.
+    whole: HashMap<String, Vec<Row>>,
+    progress: &'p Progress,
+}
+
+/// The rows of one collection, read but without includes.
+pub(crate) struct Spooled {
+    columns: Columns,
+    records: Records,
+}
+
+impl<'p> Reader<'p> {
+    pub(crate) fn new(snapshot: Box<dyn Snapshot>, progress: &'p Progress) -> Self {
+        Self { snapshot, whole: HashMap::new(), progress }
+    }
+
+    /// Reads a collection's own query to its end. One connection can run one query at a time, so the
+    /// rows wait in a spool while their includes are read from the same snapshot.
+    pub(crate) async fn spool(&mut self, collection: &Collection) -> Result<Spooled, PublishError> {
+        let mut spool = Spool::default();
+        let Some(query) = &collection.query else {
+            spool.push(&[])?;
+            return Ok(Spooled { columns: Arc::from([]), records: spool.read()? });
+        };
+        let failed = |source| rows_error(collection, "", source);
+        let mut rows = self.snapshot.rows(query, None).await.map_err(failed)?;
+        check_columns(collection, &rows.columns)?;
+        let mut record = Vec::new();
+        while let Some(batch) = rows.batches.next().await {
+            let batch = batch.map_err(failed)?;
+            self.progress.read(batch.len() as u64);
+            for row in batch {
+                record.clear();
+                row.values.iter().for_each(|value| codec::put_value(&mut record, value));
+                spool.push(&record)?;
+            }
+        }
+        Ok(Spooled { columns: rows.columns, records: spool.read()? })
+    }
+
+    /// The next batch of rows, with everything that belongs to them; empty at the end.
+    pub(crate) async fn batch(
+        &mut self,
+        collection: &Collection,
+        spooled: &mut Spooled,
+    ) -> Result<Vec<Row>, PublishError> {
+        let mut rows = Vec::new();
+        for record in spooled.records.by_ref().take(BATCH) {
+            let values = codec::values(&record?)?;
+            rows.push(Row { columns: spooled.columns.clone(), values, includes: Vec::new() });
+        }
+        if !rows.is_empty() {
+            self.include(collection, &collection.name, &collection.includes, &mut rows).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Loads `includes` for all of `rows`. `place` names the rows around them in messages.
+    fn include<'a>(
+        &'a mut self,
+        collection: &'a Collection,
+        place: &'a str,
+        includes: &'a [Include],
+        rows: &'a mut [Row],
+    ) -> BoxFuture<'a, Result<(), PublishError>> {
+        Box::pin(async move {
+            for include in includes {
+                let name: Arc<str> = include.name.as_str().into();
+                let place = format!("{place}.{name}");
+                let lists = match include.on.is_empty() {
+                    true => self.whole(collection, &place, include, rows.len()).await?,
+                    false => self.joined(collection, &place, include, rows).await?,
+                };
+                for (row, list) in rows.iter_mut().zip(lists) {
+                    let rows = match include.one {
+                        true => Rows::One(only(collection, &place, include, list)?.map(Box::new)),
+                        false => Rows::Many(list),
+                    };
+                    row.includes.push(Included { name: name.clone(), rows });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The whole result of an include without `on`, once for each of `count` rows; queried once.
+    async fn whole(
+        &mut self,
+        collection: &Collection,
+        place: &str,
+        include: &Include,
+        count: usize,
+    ) -> Result<Vec<Vec<Row>>, PublishError> {
+        if !self.whole.contains_key(place) {
+            let mut rows = self.read_whole(collection, place, include).await?;
+            self.include(collection, place, &include.includes, &mut rows).await?;
+            self.whole.insert(place.to_owned(), rows);
+        }
+        let rows = &self.whole[place];
+        Ok((0..count).map(|_| rows.clone()).collect())
+    }
+
+    async fn read_whole(
+        &mut self,
+        collection: &Collection,
+        place: &str,
+        include: &Include,
+    ) -> Result<Vec<Row>, PublishError> {
+        let failed = |source| rows_error(collection, place, source);
+        // Without an order of its own the result is put into that of all columns.
+        let order_by = Some(include.order_by.as_deref().unwrap_or(""));
+        let mut rows = self.snapshot.rows(&include.query, order_by).await.map_err(failed)?;
+        let limit = include.limit.map_or(usize::MAX, |limit| limit as usize);
+        let mut all = Vec::new();
+        while let Some(batch) = rows.batches.next().await {
+            all.append(&mut batch.map_err(failed)?);
+            if all.len() >= limit {
+                all.truncate(limit);
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The rows of an include for each of `rows`, in one query. Rows with equal keys share a result.
+    async fn joined(
+        &mut self,
+        collection: &Collection,
+        place: &str,
+        include: &Include,
+        rows: &[Row],
+    ) -> Result<Vec<Vec<Row>>, PublishError> {
+        let (on, parents): (Vec<&str>, Vec<&str>) =
+            include.on.iter().map(|(own, parent)| (own.as_str(), parent.as_str())).unzip();
+        let mut keys: Vec<Vec<Value>> = Vec::new();
+        let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut numbers = Vec::with_capacity(rows.len());
+        for row in rows {
+            let key = key(collection, place, row, &parents)?;
+            let mut bytes = Vec::new();
+            key.iter().for_each(|value| codec::put_value(&mut bytes, value));
+            numbers.push(*known.entry(bytes).or_insert_with(|| {
+                keys.push(key);
+                keys.len() - 1
+            }));
+        }
+        let query = IncludeQuery {
+            query: &include.query,
+            on: &on,
+            order_by: include.order_by.as_deref(),
+            limit: include.limit,
+        };
+        let mut lists =
+            self.snapshot.included(query, &keys).await.map_err(|source| rows_error(collection, place, source))?;
+        if !include.includes.is_empty() {
+            lists = self.nested(collection, place, &include.includes, lists).await?;
+        }
+        let mut uses = vec![0usize; lists.len()];
+        numbers.iter().for_each(|number| uses[*number] += 1);
+        let mut share = |number: usize| {
+            uses[number] -= 1;
+            if uses[number] == 0 { std::mem::take(&mut lists[number]) } else { lists[number].clone() }
+        };
+        Ok(numbers.into_iter().map(&mut share).collect())
+    }
+
+    /// Loads the includes of included rows, for all lists at once.
+    async fn nested(
+        &mut self,
+        collection: &Collection,
+        place: &str,
+        includes: &[Include],
+        lists: Vec<Vec<Row>>,
+    ) -> Result<Vec<Vec<Row>>, PublishError> {
+        let lengths: Vec<usize> = lists.iter().map(Vec::len).collect();
+        let mut flat: Vec<Row> = lists.into_iter().flatten().collect();
+        if !flat.is_empty() {
+            self.include(collection, place, includes, &mut flat).await?;
+        }
+        let mut flat = flat.into_iter();
+        Ok(lengths.into_iter().map(|length| flat.by_ref().take(length).collect()).collect())
+    }
+}
+
+/// The row of an include with `one = true`.
+fn only(
+    collection: &Collection,
+    place: &str,
+    include: &Include,
+    list: Vec<Row>,
+) -> Result<Option<Row>, PublishError> {
+    if list.len() > 1 && include.order_by.is_none() && include.limit != Some(1) {
+        let message = "more than one row matches, but `one = true` takes one: \
+                       say which with `order_by`, or narrow the query";
+        return Err(row_error(collection, place, message.to_owned()));
+    }
+    Ok(list.into_iter().next())
+}
+
+fn key(collection: &Collection, place: &str, row: &Row, parents: &[&str]) -> Result<Vec<Value>, PublishError> {
+    let value = |column: &&str| {
+        row.get(column).cloned().ok_or_else(|| {
+            let message = format!("`on` names the column `{column}`, which the rows around it do not have");
+            row_error(collection, place, message)
+        })
+    };
+    parents.iter().map(value).collect()
+}
+
+/// The columns that the paths of a collection need.
+fn check_columns(collection: &Collection, columns: &Columns) -> Result<(), PublishError> {
+    let has = |name: &str| columns.iter().any(|column| &**column == name);
+    for document in &collection.documents {
+        let is_page = |column: &&str| document.pages.is_some() && *column == edgepress_site::router::PAGE;
+        let first = document.pages.as_ref().and_then(|pages| pages.first.as_ref());
+        let named = document.path.columns().chain(first.into_iter().flat_map(|first| first.columns()));
+        for column in named.filter(|column| !is_page(column)) {
+            if !has(column) {
+                let message =
+                    format!("the path `{}` names the column `{column}`, which the query does not give", document.path);
+                return Err(row_error(collection, "", message));
+            }
+        }
+    }
+    if let Some(include) = collection.includes.iter().find(|include| has(&include.name)) {
+        let message = format!("the include `{}` has the name of a column: rename one of them", include.name);
+        return Err(row_error(collection, "", message));
+    }
+    Ok(())
+}
+
+fn include_text(collection: &Collection, place: &str) -> String {
+    match place.strip_prefix(&collection.name).and_then(|rest| rest.strip_prefix('.')) {
+        Some(include) => format!(", include `{include}`"),
+        None => String::new(),
+    }
+}
+
+fn rows_error(
+    collection: &Collection,
+    place: &str,
+    source: edgepress_store::database::DatabaseError,
+) -> PublishError {
+    PublishError::Rows { collection: collection.name.clone(), include: include_text(collection, place), source }
+}
+
+fn row_error(collection: &Collection, place: &str, message: String) -> PublishError {
+    PublishError::Row { collection: collection.name.clone(), include: include_text(collection, place), message }
+}

@@ -1,0 +1,251 @@
+//! Rows to documents: the one place where a row's documents are made, for publisher and origin alike.
+//!
+//! Owns paths, pages and the choice of template or JSON. Refuses to load rows or to know what is done
+//! with the documents.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::definition::{Collection, Document, Pages};
+use crate::path::DocPath;
+use crate::pattern::{ExpandError, Pattern};
+use crate::problem::Problems;
+use crate::release::definition::ReleaseDefinition;
+use crate::render::{self, Limits, Page, RenderError, Renderer, Settings};
+use crate::router::{NotOwned, Router, PAGE};
+use crate::row::{Row, Rows};
+
+/// One document made from a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Its path.
+    pub path: DocPath,
+    /// Index of the document in the collection's definition.
+    pub document: usize,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// Why a document of a row could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyError {
+    /// The collection.
+    pub collection: String,
+    /// The document's path pattern.
+    pub pattern: String,
+    /// The row, as `column=value` of the columns in the path.
+    pub key: String,
+    /// The document's path, if the row has one.
+    pub path: Option<DocPath>,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+/// What can be wrong with a document of a row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The row gives no path.
+    #[error(transparent)]
+    Path(#[from] ExpandError),
+    /// The path belongs to another document.
+    #[error(transparent)]
+    Owner(#[from] NotOwned),
+    /// The body could not be made.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The paged include is no list.
+    #[error("`pages.of` names `{0}`, which is not a list of this row")]
+    NoList(String),
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "collection `{}`, document `{}`", self.collection, self.pattern)?;
+        if !self.key.is_empty() {
+            write!(f, ", row {}", self.key)?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// Makes the documents of one site definition.
+pub struct Maker {
+    definition: ReleaseDefinition,
+    renderer: Renderer,
+    router: Router,
+    limits: Limits,
+}
+
+impl Maker {
+    /// Gets templates and paths ready. `folder` is how messages call the folder of the templates.
+    ///
+    /// # Errors
+    /// A template has a mistake, or a static file cannot have its path.
+    pub fn new(definition: ReleaseDefinition, folder: &str, limits: Limits) -> Result<Self, Problems> {
+        let settings =
+            Settings { site_name: definition.site.name.clone(), site_url: definition.site.url.clone() };
+        let assets = definition.static_files.clone();
+        let renderer = Renderer::new(folder, &definition.templates, settings, assets, limits)?;
+        let static_files = definition.static_files.keys().filter_map(|path| DocPath::new(path).ok());
+        let router = Router::new(static_files, &definition.site.collections);
+        Ok(Self { definition, renderer, router, limits })
+    }
+
+    /// What the documents are made with.
+    #[must_use]
+    pub fn definition(&self) -> &ReleaseDefinition {
+        &self.definition
+    }
+
+    /// Who owns which path.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The templates.
+    #[must_use]
+    pub fn renderer(&self) -> &Renderer {
+        &self.renderer
+    }
+
+    /// Makes all documents of one row of a collection (by index). `row` is the same afterwards.
+    pub fn make(&self, collection: usize, row: &mut Row, mut each: impl FnMut(Result<Made, KeyError>)) {
+        let defined = &self.definition.site.collections[collection];
+        for (document, of) in defined.documents.iter().enumerate() {
+            match &of.pages {
+                None => {
+                    let made = self.one(row, (collection, document, false), &of.path, None);
+                    each(made.map_err(|failed| self.error(defined, of, row, failed)));
+                }
+                Some(pages) => self.pages((collection, document), pages, row, &mut each),
+            }
+        }
+    }
+
+    /// Makes the pages of one document, moving each page's rows in and out of the row.
+    fn pages(
+        &self,
+        (collection, document): (usize, usize),
+        pages: &Pages,
+        row: &mut Row,
+        each: &mut impl FnMut(Result<Made, KeyError>),
+    ) {
+        let defined = &self.definition.site.collections[collection];
+        let of = &defined.documents[document];
+        let Some(place) = row.includes.iter().position(|included| *included.name == *pages.of) else {
+            let failed = Failed { path: None, reason: Reason::NoList(pages.of.clone()) };
+            return each(Err(self.error(defined, of, row, failed)));
+        };
+        let Rows::Many(all) = &mut row.includes[place].rows else {
+            let failed = Failed { path: None, reason: Reason::NoList(pages.of.clone()) };
+            return each(Err(self.error(defined, of, row, failed)));
+        };
+        let all = std::mem::take(all);
+        let size = pages.size.max(1) as usize;
+        let count = all.len().div_ceil(size).max(1) as u32;
+        let mut rest = all.into_iter();
+        let mut done: Vec<Row> = Vec::with_capacity(rest.len());
+        for number in 1..=count {
+            row.includes[place].rows = Rows::Many(rest.by_ref().take(size).collect());
+            let made = self.page((collection, document), of, pages, row, (number, count));
+            each(made.map_err(|failed| self.error(defined, of, row, failed)));
+            if let Rows::Many(page) = &mut row.includes[place].rows {
+                done.append(page);
+            }
+        }
+        row.includes[place].rows = Rows::Many(done);
+    }
+
+    fn page(
+        &self,
+        (collection, document): (usize, usize),
+        of: &Document,
+        pages: &Pages,
+        row: &Row,
+        (number, count): (u32, u32),
+    ) -> Result<Made, Failed> {
+        let pattern = |number| match &pages.first {
+            Some(first) if number == 1 => first,
+            _ => &of.path,
+        };
+        let link = |number| {
+            let path = expand(pattern(number), row, Some(number));
+            path.map(|path| path.encode()).map_err(|error| Failed { path: None, reason: error.into() })
+        };
+        let page = Page {
+            number,
+            count,
+            previous: (number > 1).then(|| link(number - 1)).transpose()?,
+            next: (number < count).then(|| link(number + 1)).transpose()?,
+        };
+        let first = pages.first.is_some() && number == 1;
+        self.one(row, (collection, document, first), pattern(number), Some(&page))
+    }
+
+    fn one(
+        &self,
+        row: &Row,
+        owner: (usize, usize, bool),
+        pattern: &Pattern,
+        page: Option<&Page>,
+    ) -> Result<Made, Failed> {
+        let number = page.map(|page| page.number);
+        let path = expand(pattern, row, number).map_err(|error| Failed { path: None, reason: error.into() })?;
+        let at = |reason: Reason| Failed { path: Some(path.clone()), reason };
+        // A path that another document owns is not this row's: its old document is not kept for it.
+        let owns = self.router.owns(&path, owner, |column| text(row, number, column));
+        owns.map_err(|error| Failed { path: None, reason: error.into() })?;
+        let template = &self.definition.site.collections[owner.0].documents[owner.1].template;
+        let body = match template {
+            Some(template) => self.renderer.render(template, row, page),
+            None => render::json(row, page, &self.limits),
+        };
+        Ok(Made { body: body.map_err(|error| at(error.into()))?, path, document: owner.1 })
+    }
+
+    fn error(&self, collection: &Collection, document: &Document, row: &Row, failed: Failed) -> KeyError {
+        KeyError {
+            collection: collection.name.clone(),
+            pattern: document.path.to_string(),
+            key: describe(&document.path, row),
+            path: failed.path,
+            reason: failed.reason,
+        }
+    }
+}
+
+struct Failed {
+    path: Option<DocPath>,
+    reason: Reason,
+}
+
+fn expand(pattern: &Pattern, row: &Row, page: Option<u32>) -> Result<DocPath, ExpandError> {
+    pattern.expand(|column| text(row, page, column))
+}
+
+/// The text of a capture: the page's number, or the row's column.
+fn text<'r>(row: &'r Row, page: Option<u32>, column: &str) -> Option<Cow<'r, str>> {
+    match page {
+        Some(number) if column == PAGE => Some(number.to_string().into()),
+        _ => row.get(column)?.path_text(),
+    }
+}
+
+/// The row's key for messages, each value cut to a readable length.
+fn describe(pattern: &Pattern, row: &Row) -> String {
+    let value = |column: &str| match row.get(column) {
+        None => "(no such column)".to_owned(),
+        Some(value) => {
+            let text = value.path_text().map_or_else(|| value.kind().to_owned(), |text| format!("{text:?}"));
+            match text.char_indices().nth(60) {
+                Some((end, _)) => format!("{}…", &text[..end]),
+                None => text,
+            }
+        }
+    };
+    let columns = pattern.columns().filter(|column| *column != PAGE);
+    columns.map(|column| format!("{column}={}", value(column))).collect::<Vec<_>>().join(", ")
+}
