@@ -4,9 +4,10 @@
 //! collection's tree. Refuses to write any of it.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
+use edgepress_site::release::codec::{put_varint, Reader};
 use edgepress_site::release::diff::Entries;
 use edgepress_site::release::node::PREVIOUS;
 use edgepress_site::release::record::Counts;
@@ -15,7 +16,7 @@ use edgepress_store::release::Blocking;
 
 use crate::codec;
 use crate::error::PublishError;
-use crate::sort::Sorted;
+use crate::sort::{Item, Sorted};
 use crate::spool::Spool;
 
 /// How a document differs.
@@ -75,6 +76,44 @@ pub(crate) struct Plan {
     pub(crate) differences: Vec<Difference>,
 }
 
+/// A document made anew, with the number of its collection; ordered by path.
+pub(crate) struct Fresh {
+    pub(crate) collection: u32,
+    pub(crate) entry: Entry,
+}
+
+impl Item for Fresh {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(out, u64::from(self.collection));
+        codec::put_entry(out, &self.entry);
+    }
+
+    fn get(record: &[u8]) -> Result<Self, PublishError> {
+        let mut reader = Reader::new(record);
+        Ok(Self { collection: reader.varint32()?, entry: codec::entry(&mut reader)? })
+    }
+}
+
+impl Ord for Fresh {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.entry.path.cmp(&other.entry.path).then(self.collection.cmp(&other.collection))
+    }
+}
+
+impl PartialOrd for Fresh {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Fresh {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Fresh {}
+
 /// A document in one of the two releases: its collection and its entry.
 type Side = (Arc<str>, Entry);
 
@@ -96,7 +135,7 @@ pub(crate) struct Planner<'a> {
 
 impl Planner<'_> {
     /// Walks all documents of both releases once.
-    pub(crate) fn plan(&self, mut new: Sorted) -> Result<Plan, PublishError> {
+    pub(crate) fn plan(&self, mut new: Sorted<Fresh>) -> Result<Plan, PublishError> {
         let mut plan =
             Plan { counts: Counts::default(), emptied: 0, edits: BTreeMap::new(), differences: Vec::new() };
         let mut old = OldEntries::new(self.old, self.nodes)?;
@@ -104,17 +143,17 @@ impl Planner<'_> {
         let mut ahead = new.next().transpose()?;
         loop {
             let path = match (old.path(), &ahead) {
-                (Some(a), Some((_, b))) => a.min(&b.path).clone(),
+                (Some(a), Some(b)) => a.min(&b.entry.path).clone(),
                 (Some(a), None) => a.clone(),
-                (None, Some((_, b))) => b.path.clone(),
+                (None, Some(b)) => b.entry.path.clone(),
                 (None, None) => return Ok(plan),
             };
             let before = old.take(&path)?;
             let mut after = None;
-            if let Some((number, entry)) = ahead.take_if(|(_, entry)| entry.path == path) {
-                let collection = &self.collections[number as usize];
+            if let Some(Fresh { collection, entry }) = ahead.take_if(|fresh| fresh.entry.path == path) {
+                let collection = &self.collections[collection as usize];
                 ahead = new.next().transpose()?;
-                if ahead.as_ref().is_some_and(|(_, next)| next.path == path) {
+                if ahead.as_ref().is_some_and(|next| next.entry.path == path) {
                     return Err(twice(&path, collection));
                 }
                 after = Some((collection.clone(), self.inherit(entry, before.as_ref())));

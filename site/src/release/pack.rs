@@ -230,6 +230,12 @@ impl PackWriter {
         Some((name, pack))
     }
 
+    /// The pack that was closed last, if any was.
+    #[must_use]
+    pub fn last_closed(&self) -> Option<Digest> {
+        self.closed.last().copied()
+    }
+
     /// The place as a frame in the open pack writes it: the pack's name, or `None` for the open pack.
     #[must_use]
     pub fn pack_name(&self, pack: Pack) -> Option<Digest> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use edgepress_site::release::definition::ReleaseDefinition;
 use edgepress_site::release::node::Found;
 use edgepress_site::release::pack::{self, StoredPlace};
+use edgepress_site::release::record::Skip;
 use edgepress_site::release::{Child, Current, Entry, Index, Kind, Malformed, Node, Place, Record};
 use edgepress_site::version::{Digest, Version};
 
@@ -24,9 +25,16 @@ impl Releases {
     /// # Errors
     /// It cannot be read, or is damaged.
     pub async fn index(&self, record: &Record) -> Result<Index, ReleaseError> {
-        let place = self.resolve(&record.index)?;
-        let (pack, content) = self.content(Kind::Index, &place).await?;
-        Index::decode(&content, pack, record.root).map_err(|what| self.damaged(pack, what))
+        self.index_at(&record.index, record.root).await
+    }
+
+    /// The index called `root`, which lies at `place`.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub async fn index_at(&self, place: &StoredPlace, root: Digest) -> Result<Index, ReleaseError> {
+        let (pack, content) = self.content(Kind::Index, &self.resolve(place)?).await?;
+        Index::decode(&content, pack, root).map_err(|what| self.damaged(pack, what))
     }
 
     /// The definition a release was made with.
@@ -46,19 +54,29 @@ impl Releases {
     pub async fn record(&self, current: &Current, number: u64) -> Result<Record, ReleaseError> {
         let mut record = current.live().clone();
         while record.number != number {
-            let unknown = ReleaseError::Unknown(number);
-            if record.number < number {
-                return Err(unknown);
-            }
-            let skip = *record.toward(number).ok_or(unknown)?;
-            let waiting = current.records.iter().find(|record| record.number == skip.number);
-            record = match (waiting, &skip.place) {
-                (Some(waiting), _) => waiting.clone(),
-                (None, Some(place)) => self.archived_record(place).await?,
-                (None, None) => return Err(Malformed("a record points to one that is nowhere").into()),
-            };
+            let skip = record.toward(number).filter(|_| record.number > number);
+            record = self.skip(current, *skip.ok_or(ReleaseError::Unknown(number))?).await?;
         }
         Ok(record)
+    }
+
+    /// The record of the release before `record`, which must not be the first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn record_before(&self, current: &Current, record: &Record) -> Result<Record, ReleaseError> {
+        let nearest = record.skips.first().ok_or(ReleaseError::Unknown(record.parent))?;
+        self.skip(current, *nearest).await
+    }
+
+    /// The record that a pointer leads to.
+    async fn skip(&self, current: &Current, skip: Skip) -> Result<Record, ReleaseError> {
+        let waiting = current.records.iter().find(|record| record.number == skip.number);
+        match (waiting, &skip.place) {
+            (Some(waiting), _) => Ok(waiting.clone()),
+            (None, Some(place)) => self.archived_record(place).await,
+            (None, None) => Err(Malformed("a record points to one that is nowhere").into()),
+        }
     }
 
     /// A record from the pack it was archived in; its own places become absolute.
