@@ -72,7 +72,7 @@ pub async fn a_range_is_exact_or_an_error(bucket: &dyn Bucket) {
     #[expect(clippy::reversed_empty_ranges, reason = "a caller's mistake must not panic")]
     for range in [0..11, 10..12, 100..200, 7..3, 0..u64::MAX] {
         let error = bucket.get_range("range/digits", range.clone()).await.expect_err("beyond the object");
-        assert_eq!(error.kind, Kind::Other, "{range:?}: {error}");
+        assert_eq!(error.kind, Kind::TooShort, "{range:?}: {error}");
     }
 }
 

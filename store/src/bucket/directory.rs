@@ -235,7 +235,7 @@ impl Inner {
         let length = range.end.checked_sub(range.start).and_then(|length| usize::try_from(length).ok());
         let Some(length) = length.filter(|_| range.end <= size) else {
             let message = format!("it has {size} bytes, wanted were those from {} to {}", range.start, range.end);
-            return Err(Failure::new(Kind::Other, message));
+            return Err(Failure::new(Kind::TooShort, message));
         };
         let mut body = vec![0; length];
         file.read_exact_at(&mut body, range.start)?;

@@ -74,6 +74,8 @@ pub enum Swap {
 pub enum Kind {
     /// The object is not there.
     NotFound,
+    /// The object ends before the range that was asked for.
+    TooShort,
     /// Another object stands in the way: one key is a folder of the other.
     Blocked,
     /// The bucket refuses us.
@@ -118,7 +120,7 @@ pub trait Bucket: Send + Sync + fmt::Debug {
     async fn get(&self, key: &str) -> Result<Option<Object>, BucketError>;
 
     /// The bytes `range` of an object: all of them or an error ([`Kind::NotFound`] if there is no such
-    /// object, [`Kind::Other`] if it is shorter).
+    /// object, [`Kind::TooShort`] if it is shorter).
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, BucketError>;
 
     /// Writes an object, whole or not at all; durable when it returns.
