@@ -40,8 +40,7 @@ pub(crate) fn archive(writer: &mut PackWriter, live: &Live) -> Archived {
         for skip in &mut record.skips {
             skip.place = skip.place.or_else(|| archived.get(&skip.number).copied());
         }
-        let json = serde_json::to_vec(&record).expect("records always print as JSON");
-        let place = writer.append(Kind::Record, &json);
+        let place = writer.append(Kind::Record, &record.encode());
         archived.insert(record.number, StoredPlace { pack: None, offset: place.offset, length: place.length });
     }
     archived

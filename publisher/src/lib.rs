@@ -3,6 +3,7 @@
 //! Owns: what is released and when; the order of reading, writing and swapping; guards; the mirror.
 //! Refuses to serve anything.
 
+pub mod check;
 mod codec;
 mod commit;
 pub mod error;

@@ -10,6 +10,7 @@ use edgepress_site::definition::Definition;
 use edgepress_site::documents::{KeyError, Maker};
 use edgepress_site::media;
 use edgepress_site::policy::Policy;
+use edgepress_site::problem::{Problem, Problems};
 use edgepress_site::release::definition::{ReleaseDefinition, RENDERER, STATIC};
 use edgepress_site::release::pack::Compressor;
 use edgepress_site::release::record::{Counts, Named};
@@ -114,9 +115,8 @@ impl Publisher {
             Some(before) => self.releases.index(before).await?,
             None => Index::default(),
         };
-        let (definition, files) = definition(source)?;
-        let folder = source.site.templates.as_str();
-        let maker = Arc::new(Maker::new(definition, folder, Limits::default())?);
+        let (maker, files) = prepare(source)?;
+        let maker = Arc::new(maker);
 
         progress.begin("reading and rendering");
         let snapshot = database.snapshot().await.map_err(PublishError::Database)?;
@@ -439,11 +439,44 @@ fn read_static(file: &std::path::Path) -> Result<Vec<u8>, PublishError> {
     std::fs::read(file).map_err(failed)
 }
 
-/// The maker of a site, for whoever only checks it.
+/// The maker of a site. `file` is what messages call `site.toml`.
 ///
 /// # Errors
 /// The site has mistakes.
-pub fn maker(source: &Source) -> Result<Maker, PublishError> {
-    let (definition, _) = definition(source)?;
-    Ok(Maker::new(definition, &source.site.templates, Limits::default())?)
+pub(crate) fn maker(source: &Source) -> Result<Maker, PublishError> {
+    prepare(source).map(|(maker, _)| maker)
+}
+
+/// The maker of a site and its static files.
+fn prepare(source: &Source) -> Result<(Maker, StaticFiles), PublishError> {
+    let (definition, files) = definition(source)?;
+    let maker = Maker::new(definition, &source.site.templates, Limits::default())?;
+    let problems = names(source, &maker);
+    if problems.is_empty() { Ok((maker, files)) } else { Err(Problems(problems).into()) }
+}
+
+/// Names in the definition that nothing has: templates, the document served with 404.
+fn names(source: &Source, maker: &Maker) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let site = &source.site.definition;
+    for document in site.collections.iter().flat_map(|collection| &collection.documents) {
+        if let Some(template) = document.template.as_ref().filter(|template| !maker.renderer().contains(template)) {
+            let known: Vec<&str> = source.templates.keys().map(String::as_str).collect();
+            problems.push(Problem::error(
+                &source.file,
+                Some(document.line),
+                format!("there is no template `{template}` in the folder {}", source.site.templates),
+                format!("write it, or name one of: {}", known.join(", ")),
+            ));
+        }
+    }
+    if let Some(path) = site.not_found.as_ref().filter(|path| !maker.router().is_literal(path.as_str())) {
+        problems.push(Problem::error(
+            &source.file,
+            None,
+            format!("`not_found` names {path}, but no document and no static file has exactly this path"),
+            "add a collection without a query that makes it, or remove `not_found`",
+        ));
+    }
+    problems
 }

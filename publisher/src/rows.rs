@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use edgepress_site::definition::{Collection, Include};
+use edgepress_site::definition::{Collection, Include, PAGE};
+use edgepress_site::problem::Problem;
 use edgepress_site::row::{Columns, Included, Row, Rows, Value};
-use edgepress_store::database::{IncludeQuery, Snapshot};
+use edgepress_store::database::{Database, IncludeQuery, Snapshot};
 use futures_util::future::BoxFuture;
 use futures_util::StreamExt as _;
 
@@ -47,7 +48,9 @@ impl<'p> Reader<'p> {
         };
         let failed = |source| rows_error(collection, "", source);
         let mut rows = self.snapshot.rows(query, None).await.map_err(failed)?;
-        check_columns(collection, &rows.columns)?;
+        if let Some((_, message)) = missing(collection, &rows.columns).next() {
+            return Err(row_error(collection, "", message));
+        }
         let mut record = Vec::new();
         while let Some(batch) = rows.batches.next().await {
             let batch = batch.map_err(failed)?;
@@ -78,6 +81,19 @@ impl<'p> Reader<'p> {
         Ok(rows)
     }
 
+    /// The first rows of a collection, at most `count` of one batch.
+    pub(crate) async fn sample(&mut self, collection: &Collection, count: usize) -> Result<Vec<Row>, PublishError> {
+        let mut rows = vec![Row::empty()];
+        if let Some(query) = &collection.query {
+            let failed = |source| rows_error(collection, "", source);
+            let mut found = self.snapshot.rows(query, None).await.map_err(failed)?;
+            rows = found.batches.next().await.transpose().map_err(failed)?.unwrap_or_default();
+            rows.truncate(count);
+        }
+        self.include(collection, &collection.name, &collection.includes, &mut rows).await?;
+        Ok(rows)
+    }
+
     /// Loads `includes` for all of `rows`. `place` names the rows around them in messages.
     fn include<'a>(
         &'a mut self,
@@ -90,6 +106,10 @@ impl<'p> Reader<'p> {
             for include in includes {
                 let name: Arc<str> = include.name.as_str().into();
                 let place = format!("{place}.{name}");
+                if rows.first().is_some_and(|row| row.get(&name).is_some()) {
+                    let message = "it has the name of a column of the rows around it: rename one of them";
+                    return Err(row_error(collection, &place, message.to_owned()));
+                }
                 let lists = match include.on.is_empty() {
                     true => self.whole(collection, &place, include, rows.len()).await?,
                     false => self.joined(collection, &place, include, rows).await?,
@@ -230,26 +250,85 @@ fn key(collection: &Collection, place: &str, row: &Row, parents: &[&str]) -> Res
     parents.iter().map(value).collect()
 }
 
-/// The columns that the paths of a collection need.
-fn check_columns(collection: &Collection, columns: &Columns) -> Result<(), PublishError> {
-    let has = |name: &str| columns.iter().any(|column| &**column == name);
-    for document in &collection.documents {
-        let is_page = |column: &&str| document.pages.is_some() && *column == edgepress_site::router::PAGE;
-        let first = document.pages.as_ref().and_then(|pages| pages.first.as_ref());
-        let named = document.path.columns().chain(first.into_iter().flat_map(|first| first.columns()));
-        for column in named.filter(|column| !is_page(column)) {
-            if !has(column) {
-                let message =
-                    format!("the path `{}` names the column `{column}`, which the query does not give", document.path);
-                return Err(row_error(collection, "", message));
+/// Mistakes in the queries of a collection, each with its line in `file`: queries that do not run,
+/// columns that paths or includes need and nobody gives.
+pub(crate) async fn check(collection: &Collection, database: &dyn Database, file: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut columns: Columns = Arc::from([]);
+    if let Some(query) = &collection.query {
+        match database.columns(query).await {
+            Ok(found) => columns = found,
+            Err(error) => {
+                let message = format!("the query of collection `{}` does not run: {error}", collection.name);
+                return vec![Problem::error(file, Some(collection.line), message, "")];
             }
         }
     }
-    if let Some(include) = collection.includes.iter().find(|include| has(&include.name)) {
-        let message = format!("the include `{}` has the name of a column: rename one of them", include.name);
-        return Err(row_error(collection, "", message));
-    }
-    Ok(())
+    problems.extend(missing(collection, &columns).map(|(line, message)| {
+        let remedy = format!("the columns are: {}; add it to the query", list(&columns));
+        Problem::error(file, Some(line), message, remedy)
+    }));
+    check_includes(&collection.includes, &columns, database, file, &mut problems).await;
+    problems
+}
+
+/// Mistakes in includes, whose rows belong to rows with `columns`.
+fn check_includes<'a>(
+    includes: &'a [Include],
+    columns: &'a Columns,
+    database: &'a dyn Database,
+    file: &'a str,
+    problems: &'a mut Vec<Problem>,
+) -> BoxFuture<'a, ()> {
+    Box::pin(async move {
+        for include in includes {
+            let mut problem = |message: String, remedy: String| {
+                problems.push(Problem::error(file, Some(include.line), message, remedy));
+            };
+            if columns.iter().any(|column| **column == *include.name) {
+                let message = format!("the include `{}` has the name of a column of the rows around it", include.name);
+                problem(message, "rename one of them".to_owned());
+            }
+            let own = match database.columns(&include.query).await {
+                Ok(own) => own,
+                Err(error) => {
+                    problem(format!("the query of include `{}` does not run: {error}", include.name), String::new());
+                    continue;
+                }
+            };
+            for (column, parent) in &include.on {
+                for (name, of, which) in [(column, &own, "its own query"), (parent, columns, "the rows around it")] {
+                    if !of.iter().any(|column| **column == **name) {
+                        let message = format!("`on` names the column `{name}`, which {which} does not have", );
+                        problem(message, format!("the columns are: {}", list(of)));
+                    }
+                }
+            }
+            check_includes(&include.includes, &own, database, file, problems).await;
+        }
+    })
+}
+
+fn list(columns: &Columns) -> String {
+    if columns.is_empty() { "none".to_owned() } else { columns.join(", ") }
+}
+
+/// Columns that the paths of a collection need and its query does not give, each with its line.
+fn missing<'a>(collection: &'a Collection, columns: &'a Columns) -> impl Iterator<Item = (u32, String)> + 'a {
+    collection.documents.iter().flat_map(move |document| {
+        let first = document.pages.as_ref().and_then(|pages| pages.first.as_ref());
+        let patterns = std::iter::once(&document.path).chain(first);
+        patterns.flat_map(move |pattern| {
+            let is_page = |column: &&str| document.pages.is_some() && *column == PAGE;
+            let has = |name: &&str| columns.iter().any(|column| **column == **name);
+            pattern.columns().filter(move |column| !is_page(column) && !has(column)).map(move |column| {
+                let name = &collection.name;
+                let message =
+                    format!("the path `{pattern}` names the column `{column}`, which collection `{name}` does not have");
+                (document.line, message)
+            })
+        })
+    })
 }
 
 fn include_text(collection: &Collection, place: &str) -> String {

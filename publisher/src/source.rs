@@ -25,6 +25,8 @@ pub struct Source {
     pub templates: BTreeMap<String, String>,
     /// Static files: their document paths and where they lie.
     pub static_files: BTreeMap<DocPath, PathBuf>,
+    /// What messages call `site.toml`.
+    pub file: String,
     /// The folder of `site.toml`.
     pub folder: PathBuf,
 }
@@ -44,9 +46,9 @@ impl Source {
         let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
         let mut problems = Vec::new();
         let mut templates = BTreeMap::new();
-        for (name, path) in files(&folder.join(&site.templates), &mut problems) {
+        for (template, path) in files(&folder.join(&site.templates), &mut problems) {
             match read_template(&path) {
-                Ok(text) => drop(templates.insert(name, text)),
+                Ok(text) => drop(templates.insert(template, text)),
                 Err(message) => problems.push(Problem::error(path.display().to_string(), None, message, "")),
             }
         }
@@ -65,7 +67,7 @@ impl Source {
             }
         }
         if problems.is_empty() {
-            Ok(Self { site, templates, static_files, folder })
+            Ok(Self { site, templates, static_files, file: name, folder })
         } else {
             Err(Problems(problems).into())
         }

@@ -39,10 +39,6 @@ impl Spool {
         Ok(())
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.count
-    }
-
     fn flush(&mut self) -> std::io::Result<()> {
         let file = match self.file.take() {
             Some(file) => file,
@@ -112,7 +108,6 @@ mod tests {
             for number in 0..100u8 {
                 spool.push(&vec![number; size + usize::from(number)]).expect("the disk has room");
             }
-            assert_eq!(spool.len(), 100);
             let records: Result<Vec<_>, _> = spool.read().expect("readable").collect();
             for (number, record) in records.expect("readable").into_iter().enumerate() {
                 assert_eq!(record, vec![number as u8; size + number]);

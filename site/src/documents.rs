@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::definition::{Collection, Document, Pages};
+use crate::definition::{Collection, Document, Pages, PAGE};
 use crate::path::DocPath;
 use crate::pattern::{ExpandError, Pattern};
 use crate::problem::Problems;
 use crate::release::definition::ReleaseDefinition;
 use crate::render::{self, Limits, Page, RenderError, Renderer, Settings};
-use crate::router::{NotOwned, Router, PAGE};
+use crate::router::{NotOwned, Router};
 use crate::row::{Row, Rows};
 
 /// One document made from a row.
@@ -201,7 +201,7 @@ impl Maker {
         let template = &self.definition.site.collections[owner.0].documents[owner.1].template;
         let body = match template {
             Some(template) => self.renderer.render(template, row, page),
-            None => render::json(row, page, &self.limits),
+            None => render::json(row, page, self.limits),
         };
         Ok(Made { body: body.map_err(|error| at(error.into()))?, path, document: owner.1 })
     }

@@ -143,6 +143,12 @@ impl Router {
         self.static_files.contains(path)
     }
 
+    /// Whether exactly one document or static file has this path, whatever the rows.
+    #[must_use]
+    pub fn is_literal(&self, path: &str) -> bool {
+        self.is_static(path) || self.literals.contains_key(path)
+    }
+
     /// Who owns `path`, if anybody does.
     #[must_use]
     pub fn owner<'a>(&'a self, path: &'a str) -> Option<Owner<'a>> {

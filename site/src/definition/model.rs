@@ -224,12 +224,10 @@ impl Database {
     }
 }
 
-impl Storage {
-    /// The folder that is the bucket, relative to `site.toml` unless absolute.
-    #[must_use]
-    pub fn folder(&self) -> &str {
-        file_of(&self.url, "file:")
-    }
+/// The folder that a bucket's URL (`file:FOLDER`) names.
+#[must_use]
+pub fn folder(url: &str) -> &str {
+    file_of(url, "file:")
 }
 
 /// What follows the scheme of a URL that names a file, with or without `//`.

@@ -121,7 +121,7 @@ fn every_key_of_the_design_is_read() {
     assert_eq!(site.database.url, "sqlite:shop.db");
     assert_eq!(site.database.file(), "shop.db");
     assert_eq!(site.database.schema.as_deref(), Some("schema.sql"));
-    assert_eq!((site.storage.folder(), &site.storage.objects), ("bucket", &Objects::Same));
+    assert_eq!((folder(&site.storage.url), &site.storage.objects), ("bucket", &Objects::Same));
     let publish = Publish { quiet: Duration::from_millis(50), max_wait: Duration::from_secs(1), guard: 0.3 };
     assert_eq!(site.publish, publish);
     assert_eq!((&*site.origin.listen, &*site.origin.admin), ("127.0.0.1:8080", "127.0.0.1:8081"));

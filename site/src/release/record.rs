@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::codec::Malformed;
 use super::pack::StoredPlace;
 use crate::version::Digest;
 
@@ -83,6 +84,28 @@ pub struct Skip {
 }
 
 impl Record {
+    /// The content of its frame.
+    ///
+    /// # Panics
+    /// Never: records always print as JSON.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("records always print as JSON")
+    }
+
+    /// Reads a record's content from the pack `this`; its own places become absolute.
+    ///
+    /// # Errors
+    /// It is not a record.
+    pub fn decode(content: &[u8], this: Digest) -> Result<Self, Malformed> {
+        let record: Result<Self, _> = serde_json::from_slice(content);
+        let mut record = record.map_err(|_| Malformed("a record is not what it should be"))?;
+        for place in record.skips.iter_mut().filter_map(|skip| skip.place.as_mut()) {
+            place.pack.get_or_insert(this);
+        }
+        Ok(record)
+    }
+
     /// The pointers of the release that follows this one. For each power of two there is one to the last
     /// earlier release whose ordinal it divides; `numbers` may have gaps, ordinals have none.
     #[must_use]

@@ -5,6 +5,7 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod counted;
 mod directory;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use counted::Counted;
 pub use directory::Directory;
 
 /// Names the content of one object at one moment, for compare-and-set.

@@ -79,7 +79,7 @@ struct NodeWeight;
 
 impl quick_cache::Weighter<(Digest, u64), Arc<Node>> for NodeWeight {
     fn weight(&self, _: &(Digest, u64), node: &Arc<Node>) -> u64 {
-        let of_entry = |entry: &edgepress_site::release::Entry| 240 + entry.path.len() + entry.previous.len() * 96;
+        let of_entry = |entry: &Entry| 240 + entry.path.len() + entry.previous.len() * 96;
         let of_child = |child: &Child| 140 + child.last.len();
         let bytes: usize = match &**node {
             Node::Leaf(entries) => entries.iter().map(of_entry).sum(),

@@ -79,17 +79,10 @@ impl Releases {
         }
     }
 
-    /// A record from the pack it was archived in; its own places become absolute.
+    /// A record from the pack it was archived in.
     async fn archived_record(&self, place: &StoredPlace) -> Result<Record, ReleaseError> {
         let (pack, content) = self.content(Kind::Record, &self.resolve(place)?).await?;
-        let mut record: Record = serde_json::from_slice(&content)
-            .map_err(|_| self.damaged(pack, Malformed("a record is not what it should be")))?;
-        for skip in &mut record.skips {
-            if let Some(place) = &mut skip.place {
-                place.pack.get_or_insert(pack);
-            }
-        }
-        Ok(record)
+        Record::decode(&content, pack).map_err(|what| self.damaged(pack, what))
     }
 
     /// The node, if it is in memory.

@@ -1,0 +1,56 @@
+//! The commands: each reads its arguments, calls one crate, prints the result.
+
+mod dev;
+mod history;
+mod publish;
+mod serve;
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cli::{Cli, Command, Format};
+use crate::failure::{Told, WRONG_USE};
+use crate::wire::Wired;
+use crate::{output, starter};
+
+/// Runs a command.
+pub(crate) async fn run(cli: Cli) -> Result<()> {
+    let (site, format) = (cli.global.site, cli.global.format);
+    match cli.command {
+        Command::New { dir } => new(&dir, format),
+        Command::Dev(options) => dev::dev(options, &site, format).await,
+        Command::Check => check(&site, format).await,
+        Command::Publish(options) => publish::publish(&options, &site, format).await,
+        Command::Serve => serve::serve(&site, format).await,
+        Command::Releases { limit } => history::releases(&site, format, limit).await,
+        Command::Diff { a, b } => history::diff(&site, format, a, b).await,
+        Command::Rollback { release } => publish::rollback(&site, format, release).await,
+        Command::Verify => publish::verify(&site, format).await,
+    }
+}
+
+fn new(dir: &Path, format: Format) -> Result<()> {
+    starter::write(dir)?;
+    let shown = dir.display();
+    let text = format!("wrote the starter site into {shown}; see it live with `edgepress dev {shown}`");
+    output::result(format, &json!({ "dir": dir }), &text);
+    Ok(())
+}
+
+async fn check(site: &Path, format: Format) -> Result<()> {
+    let wired = Wired::open(site).await?;
+    let database = wired.database().await?;
+    let checked = edgepress_publisher::check::check(&wired.source, &database).await?;
+    let text = if checked.problems.is_empty() {
+        let collections = output::count(checked.collections as u64, "collection");
+        let samples = output::count(checked.samples, "sample document");
+        format!("no mistakes: {collections}, {samples} rendered")
+    } else {
+        let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
+        format!("{}\n{}", problems.join("\n"), output::count(problems.len() as u64, "mistake"))
+    };
+    output::result(format, &checked, &text);
+    if checked.problems.is_empty() { Ok(()) } else { Err(Told(WRONG_USE).into()) }
+}

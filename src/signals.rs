@@ -1,0 +1,28 @@
+//! Signals: the first asks to stop, the second insists.
+
+use tokio::signal::unix::{signal, SignalKind};
+use tokio::sync::watch;
+
+/// Becomes true on SIGINT or SIGTERM; a second signal ends the process at once.
+pub(crate) fn stop() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            tracing::warn!("signals cannot be caught: the process ends without draining");
+            return;
+        };
+        for is_first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if is_first {
+                sender.send_replace(true);
+            }
+        }
+        std::process::exit(130);
+    });
+    receiver
+}
