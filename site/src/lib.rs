@@ -8,6 +8,7 @@
 //! of those is needed comes in as an argument.
 
 pub mod answer;
+pub mod conditional;
 pub mod definition;
 pub mod media;
 pub mod path;

@@ -158,6 +158,12 @@ impl Pattern {
         self.columns().any(|own| own == column)
     }
 
+    /// The pattern without the names of its captures: equal for two that make the same paths.
+    #[must_use]
+    pub fn shape(&self) -> String {
+        self.literals.join("{}")
+    }
+
     /// The path that these texts make: `text` is asked for each capture's.
     ///
     /// # Errors

@@ -6,12 +6,9 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::definition::Collection;
+use crate::definition::{Collection, PAGE};
 use crate::path::DocPath;
 use crate::pattern::{Captures, Pattern};
-
-/// The capture that stands for a page's number in the path of a paged document.
-pub const PAGE: &str = "page";
 
 /// Finds the owners of paths.
 #[derive(Debug, Clone, Default)]

@@ -3,6 +3,35 @@
 //! Owns the model and its reading from text. Refuses to read files or the environment: the text and
 //! the variables come in as arguments.
 
+mod collections;
 mod model;
+mod reader;
+mod sections;
+mod sql;
+mod words;
+
+use toml::de::DeTable;
+
+use crate::problem::Problems;
+use reader::Reader;
 
 pub use model::*;
+
+/// Reads `site.toml`: `text`, called `file_name` in messages, with the variables that `env` knows.
+///
+/// # Errors
+/// With every mistake found, each with its line and what to write instead.
+pub fn parse(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Site, Problems> {
+    let mut reader = Reader::new(file_name, text, env);
+    let (keys, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        reader.syntax(error);
+    }
+    let mut root = Reader::root(keys.get_ref());
+    let site = sections::site(&mut reader, &mut root);
+    reader.done(&root);
+    reader.finish().map(|()| site)
+}
+
+#[cfg(test)]
+mod tests;

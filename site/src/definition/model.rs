@@ -12,6 +12,9 @@ use crate::path::DocPath;
 use crate::pattern::Pattern;
 use crate::policy::Policy;
 
+/// The capture that stands for a page's number in the path of a paged document.
+pub const PAGE: &str = "page";
+
 /// Everything one `site.toml` defines.
 #[derive(Debug, Clone)]
 pub struct Site {
