@@ -7,6 +7,7 @@
 //! Refuses: input and output, the clock, randomness, the environment and any async runtime. Whatever
 //! of those is needed comes in as an argument.
 
+pub mod answer;
 pub mod conditional;
 pub mod definition;
 pub mod media;
