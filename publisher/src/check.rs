@@ -4,7 +4,7 @@ use edgepress_site::documents::Maker;
 use edgepress_site::problem::{Problem, Problems};
 use edgepress_store::database::Database;
 
-use crate::error::PublishError;
+use crate::error::{whole, PublishError};
 use crate::progress::Progress;
 use crate::publish::maker;
 use crate::rows::{self, Reader};
@@ -65,7 +65,7 @@ async fn samples(
     let mut rows = match Reader::new(snapshot, &progress).sample(collection, SAMPLES).await {
         Ok(rows) => rows,
         Err(error) => {
-            problem(error.to_string());
+            problem(whole(&error));
             return Ok(());
         }
     };

@@ -14,7 +14,7 @@ pub enum PublishError {
     #[error(transparent)]
     Site(#[from] Problems),
     /// The database failed while a collection was read.
-    #[error("collection `{collection}`{include}: {source}")]
+    #[error("collection `{collection}`{include}")]
     Rows {
         /// The collection.
         collection: String,
@@ -69,7 +69,7 @@ pub enum PublishError {
     #[error(transparent)]
     Release(#[from] ReleaseError),
     /// A local file failed.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     File {
         /// What was done with which file.
         what: String,
@@ -77,7 +77,7 @@ pub enum PublishError {
         source: std::io::Error,
     },
     /// A follower did not reach the release, which is live all the same.
-    #[error("release {release} is live, but {follower} lags behind at {reached}: {source}")]
+    #[error("release {release} is live, but {follower} lags behind at {reached}")]
     Lagging {
         /// The live release.
         release: u64,
@@ -114,6 +114,18 @@ impl From<tokio::task::JoinError> for PublishError {
 /// Errors of the temporary files that keep memory bounded.
 pub(crate) fn temporary(source: std::io::Error) -> PublishError {
     PublishError::File { what: "a temporary file, in the folder that TMPDIR names".to_owned(), source }
+}
+
+/// An error with its causes, on one line.
+#[must_use]
+pub fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn list(errors: &[KeyError], count: u64) -> String {

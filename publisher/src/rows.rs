@@ -150,8 +150,8 @@ impl<'p> Reader<'p> {
         include: &Include,
     ) -> Result<Vec<Row>, PublishError> {
         let failed = |source| rows_error(collection, place, source);
-        // Without an order of its own the result is put into that of all columns.
-        let order_by = Some(include.order_by.as_deref().unwrap_or(""));
+        // Without an order of its own the result is put into that of all columns, from the first.
+        let order_by = Some(include.order_by.as_deref().unwrap_or("1"));
         let mut rows = self.snapshot.rows(&include.query, order_by).await.map_err(failed)?;
         let limit = include.limit.map_or(usize::MAX, |limit| limit as usize);
         let mut all = Vec::new();

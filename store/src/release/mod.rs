@@ -54,7 +54,7 @@ pub enum ReleaseError {
         what: Malformed,
     },
     /// `current` cannot be believed.
-    #[error("cannot read {CURRENT} in {bucket}: {source}")]
+    #[error("cannot read {CURRENT} in {bucket}")]
     Current {
         /// The bucket.
         bucket: String,
