@@ -7,7 +7,7 @@ use std::sync::Arc;
 use edgepress_site::definition::{Collection, Include, PAGE};
 use edgepress_site::problem::Problem;
 use edgepress_site::row::{Columns, Included, Row, Rows, Value};
-use edgepress_store::database::{Database, IncludeQuery, Snapshot};
+use edgepress_store::database::{Database, IncludeQuery, Order, Snapshot};
 use futures_util::future::BoxFuture;
 use futures_util::StreamExt as _;
 
@@ -47,7 +47,7 @@ impl<'p> Reader<'p> {
             return Ok(Spooled { columns: Arc::from([]), records: spool.read()? });
         };
         let failed = |source| rows_error(collection, "", source);
-        let mut rows = self.snapshot.rows(query, None).await.map_err(failed)?;
+        let mut rows = self.snapshot.rows(query, Order::Any).await.map_err(failed)?;
         if let Some((_, message)) = missing(collection, &rows.columns).next() {
             return Err(row_error(collection, "", message));
         }
@@ -86,7 +86,7 @@ impl<'p> Reader<'p> {
         let mut rows = vec![Row::empty()];
         if let Some(query) = &collection.query {
             let failed = |source| rows_error(collection, "", source);
-            let mut found = self.snapshot.rows(query, None).await.map_err(failed)?;
+            let mut found = self.snapshot.rows(query, Order::Any).await.map_err(failed)?;
             rows = found.batches.next().await.transpose().map_err(failed)?.unwrap_or_default();
             rows.truncate(count);
         }
@@ -150,9 +150,8 @@ impl<'p> Reader<'p> {
         include: &Include,
     ) -> Result<Vec<Row>, PublishError> {
         let failed = |source| rows_error(collection, place, source);
-        // Without an order of its own the result is put into that of all columns, from the first.
-        let order_by = Some(include.order_by.as_deref().unwrap_or("1"));
-        let mut rows = self.snapshot.rows(&include.query, order_by).await.map_err(failed)?;
+        let order = include.order_by.as_deref().map_or(Order::Columns, Order::By);
+        let mut rows = self.snapshot.rows(&include.query, order).await.map_err(failed)?;
         let limit = include.limit.map_or(usize::MAX, |limit| limit as usize);
         let mut all = Vec::new();
         while let Some(batch) = rows.batches.next().await {
@@ -165,7 +164,7 @@ impl<'p> Reader<'p> {
         Ok(all)
     }
 
-    /// The rows of an include for each of `rows`, in one query. Rows with equal keys share a result.
+    /// The rows of an include for each of `rows`, in one query.
     async fn joined(
         &mut self,
         collection: &Collection,
@@ -175,36 +174,19 @@ impl<'p> Reader<'p> {
     ) -> Result<Vec<Vec<Row>>, PublishError> {
         let (on, parents): (Vec<&str>, Vec<&str>) =
             include.on.iter().map(|(own, parent)| (own.as_str(), parent.as_str())).unzip();
-        let mut keys: Vec<Vec<Value>> = Vec::new();
-        let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut numbers = Vec::with_capacity(rows.len());
-        for row in rows {
-            let key = key(collection, place, row, &parents)?;
-            let mut bytes = Vec::new();
-            key.iter().for_each(|value| codec::put_value(&mut bytes, value));
-            numbers.push(*known.entry(bytes).or_insert_with(|| {
-                keys.push(key);
-                keys.len() - 1
-            }));
-        }
+        let keys: Result<Vec<_>, _> = rows.iter().map(|row| key(collection, place, row, &parents)).collect();
         let query = IncludeQuery {
             query: &include.query,
             on: &on,
             order_by: include.order_by.as_deref(),
             limit: include.limit,
         };
-        let mut lists =
-            self.snapshot.included(query, &keys).await.map_err(|source| rows_error(collection, place, source))?;
-        if !include.includes.is_empty() {
-            lists = self.nested(collection, place, &include.includes, lists).await?;
+        let lists = self.snapshot.included(query, &keys?).await;
+        let lists = lists.map_err(|source| rows_error(collection, place, source))?;
+        match include.includes.is_empty() {
+            true => Ok(lists),
+            false => self.nested(collection, place, &include.includes, lists).await,
         }
-        let mut uses = vec![0usize; lists.len()];
-        numbers.iter().for_each(|number| uses[*number] += 1);
-        let mut share = |number: usize| {
-            uses[number] -= 1;
-            if uses[number] == 0 { std::mem::take(&mut lists[number]) } else { lists[number].clone() }
-        };
-        Ok(numbers.into_iter().map(&mut share).collect())
     }
 
     /// Loads the includes of included rows, for all lists at once.

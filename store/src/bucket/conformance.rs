@@ -42,7 +42,9 @@ async fn write(bucket: &dyn Bucket, key: &str, content: &str) {
 
 /// Content, even empty content, comes back; the last put wins; equal content has an equal tag.
 pub async fn objects_come_back_as_they_were_put(bucket: &dyn Bucket) {
-    for (key, content) in [("put/one", "one"), ("put/deep/er/two", "two"), ("put/empty", ""), ("put/one", "new")] {
+    for (key, content) in
+        [("put/one", "one"), ("put/deep/er/two", "two"), ("put/empty", ""), ("put/one", "new")]
+    {
         write(bucket, key, content).await;
         assert_eq!(body(bucket, key).await.as_deref(), Some(content.as_bytes()), "{key}");
     }
@@ -94,7 +96,8 @@ pub async fn a_batch_answers_for_each_object_in_order(bucket: &dyn Bucket) {
 
 /// Sixteen MiB and a bit.
 pub async fn large_objects_survive(bucket: &dyn Bucket) {
-    let content: Bytes = (0..(16 << 20) + 7_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let content: Bytes =
+        (0..(16 << 20) + 7_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     bucket.put(put("large/object", content.clone())).await.expect("writing works");
     assert!(body(bucket, "large/object").await == Some(content.clone()), "read back whole");
     let end = content.len() as u64;
@@ -106,8 +109,19 @@ pub async fn large_objects_survive(bucket: &dyn Bucket) {
 pub async fn odd_keys_are_keys(bucket: &dyn Bucket) {
     let longest = format!("odd/{}", "x".repeat(200));
     let keys = [
-        "odd/a b", "odd/a+b", "odd/a%20b", "odd/a%2Fb", "odd/gr\u{fc}\u{df}e", "odd/\u{65e5}\u{672c}/\u{8a9e}.json",
-        "odd/\u{1f600}", "odd/a?b#c&d=e", "odd/'\"<>|*:;", "odd/...", "odd/.hidden", "odd/~", &longest,
+        "odd/a b",
+        "odd/a+b",
+        "odd/a%20b",
+        "odd/a%2Fb",
+        "odd/gr\u{fc}\u{df}e",
+        "odd/\u{65e5}\u{672c}/\u{8a9e}.json",
+        "odd/\u{1f600}",
+        "odd/a?b#c&d=e",
+        "odd/'\"<>|*:;",
+        "odd/...",
+        "odd/.hidden",
+        "odd/~",
+        &longest,
     ];
     for key in keys {
         write(bucket, key, key).await;
@@ -186,7 +200,8 @@ pub async fn deleting_is_idempotent_and_complete(bucket: &dyn Bucket) {
     for key in ["delete/a/1", "delete/a/2", "delete/b/c/3", "delete/keep"] {
         write(bucket, key, key).await;
     }
-    let keys = ["delete/a/1", "delete/a/2", "delete/b/c/3", "delete/never", "delete/keep/below", "delete/a/1"];
+    let keys =
+        ["delete/a/1", "delete/a/2", "delete/b/c/3", "delete/never", "delete/keep/below", "delete/a/1"];
     let answers = bucket.delete_many(keys.map(str::to_owned).to_vec()).await;
     assert!(answers.len() == keys.len() && answers.iter().all(Result::is_ok), "{answers:?}");
     bucket.sync().await.expect("syncing works");
@@ -202,8 +217,20 @@ pub async fn deleting_is_idempotent_and_complete(bucket: &dyn Bucket) {
 /// Byte order of whole keys, not of path components; pages of any size join without gap or repeat.
 pub async fn listings_are_in_byte_order_and_paged(bucket: &dyn Bucket) {
     let keys = [
-        "list/a", "list/a-b", "list/a.json", "list/b/1", "list/b/10", "list/b/2", "list/b-/x", "list/b.c/y",
-        "list/b0", "list/c/d/e/f", "list/c/d/g", "list/z", "list/Z", "list/\u{e4}",
+        "list/a",
+        "list/a-b",
+        "list/a.json",
+        "list/b/1",
+        "list/b/10",
+        "list/b/2",
+        "list/b-/x",
+        "list/b.c/y",
+        "list/b0",
+        "list/c/d/e/f",
+        "list/c/d/g",
+        "list/z",
+        "list/Z",
+        "list/\u{e4}",
     ];
     let mut expected = BTreeMap::new();
     for key in keys {
@@ -252,7 +279,8 @@ pub async fn a_key_below_an_object_is_blocked(bucket: &dyn Bucket) {
         let error = bucket.put(put(key, "x")).await.expect_err("something lies in the way");
         assert_eq!(error.kind, Kind::Blocked, "{error}");
         assert!(error.to_string().contains("another object lies at blocked/"), "{error}");
-        let error = bucket.put_many(vec![put(key, "x")]).await.remove(0).expect_err("something lies in the way");
+        let error =
+            bucket.put_many(vec![put(key, "x")]).await.remove(0).expect_err("something lies in the way");
         assert_eq!(error.kind, Kind::Blocked, "{error}");
         let error = bucket.compare_and_set(None, put(key, "x")).await.expect_err("something lies in the way");
         assert_eq!(error.kind, Kind::Blocked, "{error}");

@@ -9,27 +9,28 @@ mod folders;
 mod listing;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::ops::Range;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgepress_site::version::Digest;
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, fsync, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, fsync, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use self::failure::Failure;
-use self::folders::{Folders, OWN, TEMPORARY, open_object, remove_if_empty, split};
+use self::folders::{Folders, OWN, TEMPORARY, open_object, split};
 use self::listing::Page;
+use self::writing::{clean, place};
 use super::{Bucket, BucketError, Kind, Listed, Lock, Object, Put, Swap, Tag, is_safe_key};
 
 /// Held while an object is compared and set.
@@ -40,8 +41,8 @@ const SWAP_PAUSE: Duration = Duration::from_millis(1);
 /// Folders remembered as durable; beyond that they are synced again.
 const DURABLE_FOLDERS: usize = 4096;
 
-/// Tells the temporary files of this process apart.
-static SERIAL: AtomicU64 = AtomicU64::new(0);
+/// One for each object of a batch, in order.
+type Answers = Vec<Result<(), Failure>>;
 
 /// A folder of the local file system.
 #[derive(Debug, Clone)]
@@ -86,7 +87,8 @@ impl Directory {
         work: impl FnOnce(&Inner) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, BucketError> {
         let inner = Arc::clone(&self.inner);
-        let result = finish(tokio::task::spawn_blocking(move || work(&inner)).await).and_then(|result| result);
+        let result =
+            finish(tokio::task::spawn_blocking(move || work(&inner)).await).and_then(|result| result);
         result.map_err(|failure| failure.of(operation, object, &self.inner.name))
     }
 
@@ -96,7 +98,7 @@ impl Directory {
         operation: &'static str,
         items: Vec<I>,
         key: fn(&I) -> &str,
-        work: fn(&Inner, &[I]) -> Vec<Result<(), Failure>>,
+        work: fn(&Inner, &[I]) -> Answers,
     ) -> Vec<Result<(), BucketError>> {
         let inner = Arc::clone(&self.inner);
         let keys: Vec<String> = items.iter().map(|item| key(item).to_owned()).collect();
@@ -161,7 +163,12 @@ impl Bucket for Directory {
         self.run("make durable", "what was written", Inner::sync).await
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BucketError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BucketError> {
         let (owned, after) = (prefix.to_owned(), after.map(str::to_owned));
         let object = if prefix.is_empty() { "the objects" } else { prefix };
         self.run("list", object, move |inner| inner.list(&owned, after.as_deref(), limit)).await
@@ -234,7 +241,8 @@ impl Inner {
         };
         let length = range.end.checked_sub(range.start).and_then(|length| usize::try_from(length).ok());
         let Some(length) = length.filter(|_| range.end <= size) else {
-            let message = format!("it has {size} bytes, wanted were those from {} to {}", range.start, range.end);
+            let message =
+                format!("it has {size} bytes, wanted were those from {} to {}", range.start, range.end);
             return Err(Failure::new(Kind::TooShort, message));
         };
         let mut body = vec![0; length];
@@ -248,7 +256,7 @@ impl Inner {
         self.make_durable(&mut folders, &put.key)
     }
 
-    fn put_many(&self, puts: &[Put]) -> Vec<Result<(), Failure>> {
+    fn put_many(&self, puts: &[Put]) -> Answers {
         let mut folders = None;
         let mut put_one = |put: &Put| {
             check(&put.key)?;
@@ -294,7 +302,7 @@ impl Inner {
         Ok(Swap::Done(tag(&put.body)))
     }
 
-    fn delete_many(&self, keys: &[String]) -> Vec<Result<(), Failure>> {
+    fn delete_many(&self, keys: &[String]) -> Answers {
         let mut folders = match Folders::open(&self.path) {
             Ok(folders) => folders,
             Err(failure) => {
@@ -393,9 +401,15 @@ fn tag(body: &[u8]) -> Tag {
 
 fn check(key: &str) -> Result<(), Failure> {
     if !is_safe_key(key) {
-        return Err(Failure::new(Kind::Other, "this cannot be a key: empty, `.`, `..`, too long or control characters"));
+        return Err(Failure::new(
+            Kind::Other,
+            "this cannot be a key: empty, `.`, `..`, too long or control characters",
+        ));
     }
-    if key == SWAP_LOCK || key == TEMPORARY || key.strip_prefix(TEMPORARY).is_some_and(|rest| rest.starts_with('/')) {
+    if key == SWAP_LOCK
+        || key == TEMPORARY
+        || key.strip_prefix(TEMPORARY).is_some_and(|rest| rest.starts_with('/'))
+    {
         return Err(Failure::new(Kind::Other, "the bucket keeps this key for itself"));
     }
     Ok(())
@@ -418,101 +432,4 @@ fn wait_for_swap_lock(own: BorrowedFd<'_>) -> Result<File, Failure> {
     }
     let message = format!("another process holds {SWAP_LOCK} and does not let go: is it stopped?");
     Err(Failure::new(Kind::Other, message))
-}
-
-/// Writes `put` to a temporary file and renames it to its key. The folder is not synced.
-fn place(folders: &mut Folders, put: &Put, durable: bool) -> Result<(), Failure> {
-    let (folder, leaf) = split(&put.key);
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let from = folders.temporary()?;
-        let temporary = Temporary::write(from.as_fd(), &put.body, durable)?;
-        let to = folders.make(folder)?;
-        match renameat(&from, &temporary.name, to, leaf) {
-            Ok(()) => {
-                temporary.keep();
-                return Ok(());
-            }
-            // Somebody pruned the folder, or took the temporary file for left over.
-            Err(Errno::NOENT) if attempts < 8 => folders.forget(),
-            Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
-                if attempts >= 8 || !remove_if_empty(to, leaf)? {
-                    return Err(Failure::blocked(&format!("{}/…", put.key)));
-                }
-            }
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
-/// A file that is removed again unless it was renamed. It is locked as long as its writer lives, which
-/// tells it from what a killed process left.
-struct Temporary<'a> {
-    folder: BorrowedFd<'a>,
-    name: String,
-    kept: bool,
-    file: File,
-}
-
-impl<'a> Temporary<'a> {
-    fn write(folder: BorrowedFd<'a>, body: &[u8], durable: bool) -> Result<Self, Failure> {
-        let mut temporary = Self::create(folder)?;
-        temporary.file.write_all(body)?;
-        if durable {
-            temporary.file.sync_all()?;
-        }
-        Ok(temporary)
-    }
-
-    fn create(folder: BorrowedFd<'a>) -> Result<Self, Failure> {
-        // Some file systems lock only what is open for reading and writing.
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
-            let name = format!("{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
-            let file = match openat(folder, &name, flags, Mode::from_raw_mode(0o666)) {
-                Ok(file) => File::from(file),
-                // Left by an earlier process with our number.
-                Err(Errno::EXIST) => continue,
-                Err(errno) => return Err(errno.into()),
-            };
-            // File systems without such locks never clean up, which is safe.
-            if flock(&file, FlockOperation::NonBlockingLockShared) != Err(Errno::WOULDBLOCK) {
-                return Ok(Self { folder, name, kept: false, file });
-            }
-        }
-    }
-
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Temporary<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            // What cannot be removed now is left over, and cleaned when the bucket is opened next.
-            let _ = unlinkat(self.folder, &self.name, AtFlags::empty());
-        }
-    }
-}
-
-/// Removes the temporary files that no living process holds.
-fn clean(temporary: BorrowedFd<'_>) -> Result<(), Failure> {
-    for entry in Dir::read_from(temporary)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = openat(temporary, name, flags, Mode::empty()) else { continue };
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            match unlinkat(temporary, name, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-    Ok(())
 }

@@ -143,7 +143,8 @@ pub trait Bucket: Send + Sync + fmt::Debug {
 
     /// The objects under `prefix` (a folder ending in `/`, or empty) whose keys follow `after`, in byte
     /// order of their keys, at most `limit`.
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BucketError>;
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize)
+    -> Result<Vec<Listed>, BucketError>;
 
     /// Takes the lock called `name` (a key), or `None` while somebody else holds it.
     async fn try_lock(&self, name: &str) -> Result<Option<Box<dyn Lock>>, BucketError>;
@@ -183,7 +184,12 @@ impl<B: Bucket + ?Sized> Bucket for Arc<B> {
         (**self).sync().await
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BucketError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BucketError> {
         (**self).list(prefix, after, limit).await
     }
 

@@ -321,7 +321,12 @@ impl<B: Bucket> Bucket for Faulty<B> {
         self.single(fate, "make durable", "what was written", self.inner.sync()).await
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BucketError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BucketError> {
         let fate = self.fate(Operation::List, prefix, 0);
         self.single(fate, "list", prefix, self.inner.list(prefix, after, limit)).await
     }
@@ -351,7 +356,8 @@ mod tests {
         let bucket = faulty(folder.path()).await;
         bucket.fail_nth(2, Fate::FailBefore(Kind::Full));
         let answers = bucket.put_many(vec![put("a"), put("b"), put("c")]).await;
-        let kinds: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(|error| error.kind)).collect();
+        let kinds: Vec<_> =
+            answers.iter().map(|answer| answer.as_ref().err().map(|error| error.kind)).collect();
         assert_eq!(kinds, [None, Some(Kind::Full), None]);
         assert!(bucket.get("b").await.unwrap().is_none());
         bucket.fail_nth(1, Fate::FailAfter(Kind::Other));

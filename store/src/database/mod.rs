@@ -3,7 +3,10 @@
 //! Owns the traits, the mapping of native types to [`Value`]s, and the SQL around the site's own
 //! queries. Refuses to know what is made of the rows.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod sqlite;
+mod text;
 
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
@@ -53,6 +56,17 @@ pub struct IncludeQuery<'a> {
     pub limit: Option<u32>,
 }
 
+/// In which order a query's rows come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order<'a> {
+    /// As the database pleases.
+    Any,
+    /// By all columns, from the first.
+    Columns,
+    /// By what stands after ORDER BY; ties are broken by all columns.
+    By(&'a str),
+}
+
 /// The result of a query: its columns (known even without rows) and its rows in batches.
 pub struct Rows<'a> {
     /// Column names, in order.
@@ -77,8 +91,12 @@ pub trait Database: Send + Sync {
 /// One moment of a database.
 #[async_trait]
 pub trait Snapshot: Send {
-    /// Runs a SELECT, ordered by `order_by` (then by all columns) if given, and streams its rows.
-    async fn rows<'a>(&'a mut self, query: &'a str, order_by: Option<&'a str>) -> Result<Rows<'a>, DatabaseError>;
+    /// Runs a SELECT and streams its rows.
+    async fn rows<'a>(
+        &'a mut self,
+        query: &'a str,
+        order: Order<'a>,
+    ) -> Result<Rows<'a>, DatabaseError>;
 
     /// The rows of an include for a batch of parents, in one query: one list for each of `parents`,
     /// whose values stand in the order of `include.on`. Compared and ordered by the database.

@@ -23,7 +23,9 @@ impl Failure {
     pub(super) fn blocked(prefix: &str) -> Self {
         Self::new(
             Kind::Blocked,
-            format!("another object lies at {prefix}: one path cannot be the folder of another, rename one of them"),
+            format!(
+                "another object lies at {prefix}: one path cannot be the folder of another, rename one of them"
+            ),
         )
     }
 
@@ -63,8 +65,12 @@ impl From<io::Error> for Failure {
             Some(Errno::ACCESS | Errno::PERM) => {
                 (Kind::Denied, "give the user that runs this command the right to write there")
             }
-            Some(Errno::ROFS) => (Kind::Denied, "mount it writable or choose another folder in [storage] url"),
-            Some(Errno::NOSPC | Errno::DQUOT) => (Kind::Full, "free some space or move the bucket to a larger disk"),
+            Some(Errno::ROFS) => {
+                (Kind::Denied, "mount it writable or choose another folder in [storage] url")
+            }
+            Some(Errno::NOSPC | Errno::DQUOT) => {
+                (Kind::Full, "free some space or move the bucket to a larger disk")
+            }
             Some(Errno::XDEV) => (Kind::Other, "the whole bucket must lie on one file system"),
             Some(Errno::MFILE | Errno::NFILE) => (Kind::Other, "raise the limit of open files"),
             _ => (Kind::Other, ""),

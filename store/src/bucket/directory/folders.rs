@@ -113,10 +113,12 @@ fn step(parent: BorrowedFd<'_>, name: &str, path: &str, make: bool) -> Result<Ow
     loop {
         match openat(parent, name, FOLDER, Mode::empty()) {
             Ok(folder) => return Ok(folder),
-            Err(Errno::NOENT) if make && attempts < 8 => match mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => attempts += 1,
-                Err(errno) => return Err(errno.into()),
-            },
+            Err(Errno::NOENT) if make && attempts < 8 => {
+                match mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
+                    Ok(()) | Err(Errno::EXIST) => attempts += 1,
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 let link = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
                     .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink());
@@ -128,7 +130,11 @@ fn step(parent: BorrowedFd<'_>, name: &str, path: &str, make: bool) -> Result<Ow
 }
 
 /// Opens the object `leaf` in `folder` for reading, and its size; `key` names it in messages.
-pub(super) fn open_object(folder: BorrowedFd<'_>, leaf: &str, key: &str) -> Result<Option<(File, u64)>, Failure> {
+pub(super) fn open_object(
+    folder: BorrowedFd<'_>,
+    leaf: &str,
+    key: &str,
+) -> Result<Option<(File, u64)>, Failure> {
     // Without NONBLOCK, opening a named pipe would wait for its other end.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(folder, leaf, flags, Mode::empty()) {

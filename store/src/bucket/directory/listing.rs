@@ -5,9 +5,9 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
+use super::SWAP_LOCK;
 use super::failure::Failure;
 use super::folders::TEMPORARY;
-use super::SWAP_LOCK;
 use crate::bucket::{Listed, is_safe_key};
 
 /// One page of a listing as it grows.
@@ -37,7 +37,9 @@ impl Page<'_> {
                 }
             } else {
                 match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => self.found.push(Listed { size: u64::try_from(stat.st_size).unwrap_or(0), key }),
+                    Ok(stat) => {
+                        self.found.push(Listed { size: u64::try_from(stat.st_size).unwrap_or(0), key });
+                    }
                     Err(Errno::NOENT) => {}
                     Err(errno) => return Err(errno.into()),
                 }

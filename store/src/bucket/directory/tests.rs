@@ -1,6 +1,9 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
+use std::os::fd::AsFd as _;
+
+use super::writing::Temporary;
 use super::*;
 use crate::bucket::conformance::{self, put};
 use crate::bucket::testing::Faulty;
@@ -47,7 +50,10 @@ async fn symbolic_links_are_never_followed() {
         assert_eq!(bucket.get_range(key, 0..1).await.unwrap_err().kind, Kind::Denied);
     }
     assert_eq!(bucket.put(put("link/new", "x")).await.unwrap_err().kind, Kind::Denied);
-    assert_eq!(bucket.delete_many(vec!["link/secret".to_owned()]).await[0].as_ref().unwrap_err().kind, Kind::Denied);
+    assert_eq!(
+        bucket.delete_many(vec!["link/secret".to_owned()]).await[0].as_ref().unwrap_err().kind,
+        Kind::Denied
+    );
     assert_eq!(bucket.try_lock("link/lock").await.unwrap_err().kind, Kind::Denied);
     assert_eq!(bucket.list("", None, 10).await.unwrap(), []);
     // Writing at a link replaces the link, not what it points to.
@@ -86,7 +92,7 @@ async fn what_killed_writers_left_is_cleaned_and_living_ones_are_spared() {
     let folder = folders.temporary().unwrap();
     let living = Temporary::write(folder.as_fd(), b"being written", false).unwrap();
     Directory::open(&bucket.inner.path, "file:bucket").await.unwrap();
-    assert_eq!(files(&temporary), [living.name.clone()]);
+    assert_eq!(files(&temporary), [&*living.name]);
     drop(living);
     assert_eq!(files(&temporary), [""; 0]);
 }
