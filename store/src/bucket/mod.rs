@@ -3,7 +3,11 @@
 //! Owns the trait, its few error kinds and the choice of an adapter by URL. Refuses to know what the
 //! objects mean.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod directory;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 use std::fmt;
 use std::ops::Range;
@@ -135,10 +139,59 @@ pub trait Bucket: Send + Sync + fmt::Debug {
 
     /// The objects under `prefix` (a folder ending in `/`, or empty) whose keys follow `after`, in byte
     /// order of their keys, at most `limit`.
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BucketError>;
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize)
+    -> Result<Vec<Listed>, BucketError>;
 
     /// Takes the lock called `name` (a key), or `None` while somebody else holds it.
     async fn try_lock(&self, name: &str) -> Result<Option<Box<dyn Lock>>, BucketError>;
+}
+
+#[async_trait]
+impl<B: Bucket + ?Sized> Bucket for Arc<B> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object>, BucketError> {
+        (**self).get(key).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, BucketError> {
+        (**self).get_range(key, range).await
+    }
+
+    async fn put(&self, put: Put) -> Result<(), BucketError> {
+        (**self).put(put).await
+    }
+
+    async fn put_many(&self, puts: Vec<Put>) -> Vec<Result<(), BucketError>> {
+        (**self).put_many(puts).await
+    }
+
+    async fn compare_and_set(&self, expected: Option<&Tag>, put: Put) -> Result<Swap, BucketError> {
+        (**self).compare_and_set(expected, put).await
+    }
+
+    async fn delete_many(&self, keys: Vec<String>) -> Vec<Result<(), BucketError>> {
+        (**self).delete_many(keys).await
+    }
+
+    async fn sync(&self) -> Result<(), BucketError> {
+        (**self).sync().await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BucketError> {
+        (**self).list(prefix, after, limit).await
+    }
+
+    async fn try_lock(&self, name: &str) -> Result<Option<Box<dyn Lock>>, BucketError> {
+        (**self).try_lock(name).await
+    }
 }
 
 /// Whether `key` may be used: not empty, at most 1,024 bytes, segments of 1 to 255 bytes none of which

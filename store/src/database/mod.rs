@@ -3,7 +3,10 @@
 //! Owns the traits, the mapping of native types to [`Value`]s, and the SQL around the site's own
 //! queries. Refuses to know what is made of the rows.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod sqlite;
+mod text;
 
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
@@ -78,7 +81,11 @@ pub trait Database: Send + Sync {
 #[async_trait]
 pub trait Snapshot: Send {
     /// Runs a SELECT, ordered by `order_by` (then by all columns) if given, and streams its rows.
-    async fn rows<'a>(&'a mut self, query: &'a str, order_by: Option<&'a str>) -> Result<Rows<'a>, DatabaseError>;
+    async fn rows<'a>(
+        &'a mut self,
+        query: &'a str,
+        order_by: Option<&'a str>,
+    ) -> Result<Rows<'a>, DatabaseError>;
 
     /// The rows of an include for a batch of parents, in one query: one list for each of `parents`,
     /// whose values stand in the order of `include.on`. Compared and ordered by the database.

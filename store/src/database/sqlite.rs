@@ -1,0 +1,329 @@
+//! SQLite databases.
+//!
+//! Owns the connections to one file and what is read through them. Refuses to write: only the schema
+//! script of a new database does. Journal modes stay as they are.
+
+mod open;
+#[cfg(test)]
+mod tests;
+mod values;
+mod wrap;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use edgepress_site::row::{Columns, Row, Value};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{
+    AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _, Transaction,
+};
+use tokio::sync::Mutex;
+
+use self::open::{Connected, Location, message};
+use self::values::{bind, decode, key_bytes};
+use self::wrap::{Include, MAX_PARAMETERS, PREFIX, included, is_whole, ordered};
+use super::text::{order_terms, single_select};
+use super::{Database, DatabaseError, IncludeQuery, Rows, Snapshot};
+
+/// A batch ends after so many rows,
+const BATCH_ROWS: usize = 500;
+/// or when its values take about so much memory.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// A SQLite database.
+#[derive(Debug)]
+pub struct Sqlite {
+    location: Location,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    connected: Arc<Connected>,
+    /// How often the file was replaced by another.
+    replaced: i64,
+}
+
+impl Sqlite {
+    /// Opens the file that `url` (`sqlite:FILE`) names. If there is none, or nothing is in it, `schema`,
+    /// the text of a script, makes it in one transaction.
+    ///
+    /// # Errors
+    /// When there is no file and no schema, when the schema fails, when it is not a database.
+    pub async fn open(url: &str, schema: Option<&str>) -> Result<Self, DatabaseError> {
+        let location = Location::parse(url)?;
+        if let Some(schema) = schema {
+            location.apply_schema(schema).await?;
+        }
+        let connected = Arc::new(location.connect().await?);
+        Ok(Self { location, current: Mutex::new(Current { connected, replaced: 0 }) })
+    }
+
+    /// The connections to the file that is there now: a backup moved into its place is read from then on.
+    async fn connected(&self) -> Result<(Arc<Connected>, i64), DatabaseError> {
+        let mut current = self.current.lock().await;
+        if self.location.identity()? != current.connected.identity {
+            tracing::warn!(database = %self.location.name, "the database file was replaced by another");
+            current.connected = Arc::new(self.location.connect().await?);
+            current.replaced += 1;
+        }
+        Ok((Arc::clone(&current.connected), current.replaced))
+    }
+
+    async fn begin(&self) -> Result<SqliteSnapshot, DatabaseError> {
+        let (connected, _) = self.connected().await?;
+        let mut transaction = connected.pool.begin().await.map_err(failed)?;
+        // BEGIN alone takes no snapshot: the first read does. That it reads a table makes SQLite load a
+        // changed schema now, not only after statements were prepared for the old one.
+        let first = "SELECT schema_version FROM pragma_schema_version, (SELECT count(*) FROM sqlite_schema)";
+        let schema = sqlx::query_scalar(first).fetch_one(&mut *transaction).await;
+        let schema = schema.map_err(failed)?;
+        Ok(SqliteSnapshot { transaction, schema, described: HashMap::new(), whole: HashMap::new() })
+    }
+}
+
+#[async_trait]
+impl Database for Sqlite {
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, DatabaseError> {
+        Ok(Box::new(self.begin().await?))
+    }
+
+    async fn columns(&self, query: &str) -> Result<Columns, DatabaseError> {
+        self.begin().await?.describe(single_select(query)?).await
+    }
+
+    async fn data_version(&self) -> Result<i64, DatabaseError> {
+        let (connected, replaced) = self.connected().await?;
+        let mut watch = connected.watch.lock().await;
+        let version: i64 =
+            sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *watch).await.map_err(failed)?;
+        Ok(replaced << 32 | version & 0xffff_ffff)
+    }
+}
+
+/// One moment of a SQLite database; rolled back when dropped.
+struct SqliteSnapshot {
+    transaction: Transaction<'static, sqlx::Sqlite>,
+    /// Changes with every DDL statement.
+    schema: i64,
+    /// Columns of the queries seen so far.
+    described: HashMap<String, Columns>,
+    /// Whether an include's query is evaluated as a whole unless narrowed, by its statement.
+    whole: HashMap<String, bool>,
+}
+
+impl SqliteSnapshot {
+    /// Prepared statements are kept by their text, across snapshots; with the schema's number in it, none
+    /// outlives the schema it was prepared under.
+    fn tagged(&self, sql: &str) -> String {
+        format!("/* schema {} */ {sql}", self.schema)
+    }
+
+    /// The columns of `query`, a [`single_select`].
+    async fn describe(&mut self, query: &str) -> Result<Columns, DatabaseError> {
+        if let Some(columns) = self.described.get(query) {
+            return Ok(Arc::clone(columns));
+        }
+        // Only a SELECT can stand in parentheses: WITH … INSERT cannot.
+        let wrapped = self.tagged(&format!("SELECT * FROM ({query}\n)"));
+        let plain = self.tagged(query);
+        self.transaction.prepare(AssertSqlSafe(wrapped).into_sql_str()).await.map_err(failed)?;
+        let statement =
+            self.transaction.prepare(AssertSqlSafe(plain).into_sql_str()).await.map_err(failed)?;
+        if statement.parameters().is_some_and(|parameters| parameters.either(<[_]>::len, |count| count) > 0) {
+            return Err(refused("the query has parameters (?, :name, @name, $name): write their values"));
+        }
+        let columns: Columns = statement.columns().iter().map(|column| Arc::from(column.name())).collect();
+        check_names(&columns)?;
+        self.described.insert(query.to_owned(), Arc::clone(&columns));
+        Ok(columns)
+    }
+
+    /// Whether SQLite evaluates the include's whole query although only some keys are wanted.
+    async fn is_whole(&mut self, include: &Include<'_>) -> Result<bool, DatabaseError> {
+        let one = included(include, 1, false);
+        if let Some(whole) = self.whole.get(&one) {
+            return Ok(*whole);
+        }
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {one}"));
+        let plan =
+            sqlx::query(explain).persistent(false).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+        let mut whole = false;
+        for line in plan {
+            whole |= is_whole(line.try_get("detail").map_err(failed)?);
+        }
+        self.whole.insert(one, whole);
+        Ok(whole)
+    }
+
+    /// Runs an include for `keys`, few enough for one statement; one list for each.
+    async fn included_chunk(
+        &mut self,
+        include: &Include<'_>,
+        keys: &[&[Value]],
+    ) -> Result<Vec<Vec<Row>>, DatabaseError> {
+        let narrow = self.is_whole(include).await?;
+        // Few sizes, so that prepared statements are used again; NULL keys match nothing.
+        let size = keys.len().next_power_of_two().min(MAX_PARAMETERS / include.on.len());
+        let sql = self.tagged(&included(include, size, narrow));
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for key in keys {
+            for value in *key {
+                query = bind(query, value);
+            }
+        }
+        for _ in keys.len() * include.on.len()..size * include.on.len() {
+            query = bind(query, &Value::Null);
+        }
+        let mut lists = vec![Vec::new(); keys.len()];
+        let mut stream = query.fetch(&mut *self.transaction);
+        let mut number = 0;
+        while let Some(row) = stream.next().await {
+            let row = row.map_err(failed)?;
+            number += 1;
+            let ordinal: i64 = row.try_get(include.columns.len()).map_err(failed)?;
+            let list = usize::try_from(ordinal).ok().and_then(|ordinal| lists.get_mut(ordinal));
+            list.expect("only keys that were asked for match").push(decode(&row, include.columns, number)?.0);
+        }
+        Ok(lists)
+    }
+}
+
+#[async_trait]
+impl Snapshot for SqliteSnapshot {
+    async fn rows<'a>(
+        &'a mut self,
+        query: &'a str,
+        order_by: Option<&'a str>,
+    ) -> Result<Rows<'a>, DatabaseError> {
+        let query = single_select(query)?;
+        let columns = self.describe(query).await?;
+        let sql = match order_by {
+            None => self.tagged(query),
+            Some(order_by) => self.tagged(&ordered(query, &columns, order_terms(order_by)?)),
+        };
+        let stream = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *self.transaction);
+        Ok(Rows { batches: batches(stream, Arc::clone(&columns)), columns })
+    }
+
+    async fn included(
+        &mut self,
+        include: IncludeQuery<'_>,
+        parents: &[Vec<Value>],
+    ) -> Result<Vec<Vec<Row>>, DatabaseError> {
+        let query = single_select(include.query)?;
+        let order_by = include.order_by.map(order_terms).transpose()?;
+        let columns = self.describe(query).await?;
+        let IncludeQuery { on, limit, .. } = include;
+        check_keys(on, &columns, parents)?;
+        let include = Include { query, columns: &columns, on, order_by, limit };
+
+        // Equal keys are asked for once.
+        let mut ordinals = HashMap::new();
+        let mut keys: Vec<&[Value]> = Vec::new();
+        let mut wanted = Vec::with_capacity(parents.len());
+        for parent in parents {
+            wanted.push(key_bytes(parent).map(|bytes| {
+                *ordinals.entry(bytes).or_insert_with(|| {
+                    keys.push(parent);
+                    keys.len() - 1
+                })
+            }));
+        }
+        let mut lists = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(MAX_PARAMETERS / on.len()) {
+            lists.extend(self.included_chunk(&include, chunk).await?.into_iter().map(Some));
+        }
+        Ok(hand_out(lists, &wanted))
+    }
+}
+
+/// Gives every parent the list it wants; the last of several takes it without a copy.
+fn hand_out(mut lists: Vec<Option<Vec<Row>>>, wanted: &[Option<usize>]) -> Vec<Vec<Row>> {
+    let mut left = vec![0_usize; lists.len()];
+    for ordinal in wanted.iter().flatten() {
+        left[*ordinal] += 1;
+    }
+    let mut give = |ordinal: usize| {
+        left[ordinal] -= 1;
+        let list = if left[ordinal] == 0 { lists[ordinal].take() } else { lists[ordinal].clone() };
+        list.expect("taken only by the last who wants it")
+    };
+    wanted.iter().map(|ordinal| ordinal.map_or_else(Vec::new, &mut give)).collect()
+}
+
+/// Gathers decoded rows into batches.
+fn batches<'a>(
+    stream: BoxStream<'a, Result<SqliteRow, sqlx::Error>>,
+    columns: Columns,
+) -> BoxStream<'a, Result<Vec<Row>, DatabaseError>> {
+    let state = (stream.fuse(), columns, 0_u64);
+    let batch = |(mut stream, columns, mut number): (stream::Fuse<BoxStream<'a, _>>, Columns, u64)| async move {
+        let mut rows = Vec::with_capacity(BATCH_ROWS);
+        let mut size = 0;
+        while rows.len() < BATCH_ROWS && size < BATCH_BYTES {
+            let Some(next): Option<Result<SqliteRow, _>> = stream.next().await else { break };
+            number += 1;
+            let (row, bytes) = decode(&next.map_err(failed)?, &columns, number)?;
+            size += bytes;
+            rows.push(row);
+        }
+        Ok::<_, DatabaseError>(if rows.is_empty() { None } else { Some((rows, (stream, columns, number))) })
+    };
+    // A failure ends the stream.
+    stream::try_unfold(state, batch).boxed()
+}
+
+fn check_names(columns: &Columns) -> Result<(), DatabaseError> {
+    for (index, column) in columns.iter().enumerate() {
+        if columns[..index].iter().any(|other| other.eq_ignore_ascii_case(column)) {
+            return Err(refused(format!(
+                "the query has two columns called `{column}`: give one an alias with AS"
+            )));
+        }
+        if ["true", "false"].iter().any(|word| column.eq_ignore_ascii_case(word)) {
+            return Err(refused(format!(
+                "SQLite cannot refer to a column called {column}: give it another name with AS"
+            )));
+        }
+        if column.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
+            return Err(refused(format!(
+                "names beginning with {PREFIX} are taken: give `{column}` an alias with AS"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_keys(on: &[&str], columns: &Columns, parents: &[Vec<Value>]) -> Result<(), DatabaseError> {
+    if on.is_empty() {
+        return Err(refused("an include that is asked for parents needs `on`"));
+    }
+    for name in on {
+        if !columns.iter().any(|column| column.eq_ignore_ascii_case(name)) {
+            let columns: Vec<&str> = columns.iter().map(|column| &**column).collect();
+            let columns = columns.join(", ");
+            return Err(refused(format!(
+                "`on` names `{name}`, but the include's query gives {columns}: select it"
+            )));
+        }
+    }
+    if parents.iter().any(|parent| parent.len() != on.len()) {
+        return Err(refused(format!(
+            "every parent needs {} key values, one for each column of `on`",
+            on.len()
+        )));
+    }
+    Ok(())
+}
+
+fn refused(message: impl Into<String>) -> DatabaseError {
+    DatabaseError::Query { message: message.into() }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+fn failed(error: sqlx::Error) -> DatabaseError {
+    refused(message(&error))
+}

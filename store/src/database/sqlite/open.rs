@@ -1,0 +1,153 @@
+//! Opening a SQLite file: what its URL means, its schema script, and its connections.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use tokio::sync::Mutex;
+
+use crate::database::DatabaseError;
+
+/// Connections for snapshots; whoever wants more waits.
+const CONNECTIONS: u32 = 8;
+/// How long to wait for one of them.
+const ACQUIRE: Duration = Duration::from_secs(10);
+/// How long to wait for somebody else's lock on the file.
+const BUSY: Duration = Duration::from_secs(5);
+/// Rows that a query may be ahead of its reader.
+const ROWS_AHEAD: usize = 256;
+
+/// A SQLite file as its URL names it.
+#[derive(Debug, Clone)]
+pub(super) struct Location {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    options: SqliteConnectOptions,
+}
+
+/// One file that was found at the location, and the connections to it.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) pool: SqlitePool,
+    /// Only ever asked for its data version, which counts the commits of all other connections.
+    pub(super) watch: Mutex<SqliteConnection>,
+    /// Device and inode: another file at the same path is another database.
+    pub(super) identity: (u64, u64),
+}
+
+impl Location {
+    pub(super) fn parse(url: &str) -> Result<Self, DatabaseError> {
+        let wrong = |message: String| DatabaseError::Open { database: url.to_owned(), message };
+        if !url.starts_with("sqlite:") {
+            return Err(wrong("its URL does not begin with sqlite:".to_owned()));
+        }
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            return Err(wrong("a database in memory is empty for every reader: name a file".to_owned()));
+        }
+        let options = SqliteConnectOptions::from_str(url).map_err(|error| wrong(error.to_string()))?;
+        let options = options
+            .create_if_missing(false)
+            .busy_timeout(BUSY)
+            .row_buffer_size(ROWS_AHEAD)
+            .disable_statement_logging();
+        let path = options.get_filename().to_owned();
+        if path.as_os_str().is_empty() {
+            return Err(wrong("it names no file: write sqlite:FILE".to_owned()));
+        }
+        Ok(Self { name: format!("sqlite:{}", path.display()), path, options })
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>) -> DatabaseError {
+        DatabaseError::Open { database: self.name.clone(), message: message.into() }
+    }
+
+    /// The file's device and inode.
+    pub(super) fn identity(&self) -> Result<(u64, u64), DatabaseError> {
+        match std::fs::metadata(&self.path) {
+            Ok(metadata) if metadata.is_dir() => Err(self.error("it is a folder: name a file")),
+            Ok(metadata) => Ok((metadata.dev(), metadata.ino())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(self.error(format!(
+                "no database at {}: set [database] schema or create it",
+                self.path.display()
+            ))),
+            Err(error) => Err(self.error(error.to_string())),
+        }
+    }
+
+    /// Runs `script` in one transaction if nothing is in the database yet.
+    pub(super) async fn apply_schema(&self, script: &str) -> Result<(), DatabaseError> {
+        let folder =
+            self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(self.error(format!("the folder {} does not exist: create it", folder.display())));
+        }
+        // As the sqlite3 shell has it, so that a script may fill its tables in any order.
+        let options = self.options.clone().create_if_missing(true).foreign_keys(false);
+        let mut connection = options.connect().await.map_err(|error| self.error(message(&error)))?;
+        let result = self.run_schema(&mut connection, script).await;
+        if let Err(error) = connection.close().await {
+            tracing::debug!(database = %self.name, "closing: {error}");
+        }
+        result
+    }
+
+    async fn run_schema(&self, connection: &mut SqliteConnection, script: &str) -> Result<(), DatabaseError> {
+        let failed = |error: sqlx::Error| {
+            let message = message(&error);
+            let remedy = if message.contains("transaction") {
+                ": it runs in one transaction already, remove BEGIN and COMMIT"
+            } else {
+                ""
+            };
+            self.error(format!("its [database] schema failed, nothing was created: {message}{remedy}"))
+        };
+        let count = "SELECT count(*) FROM sqlite_schema";
+        let existing: i64 = sqlx::query_scalar(count)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| self.error(message(&error)))?;
+        if existing > 0 {
+            return Ok(());
+        }
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        // Somebody else may have been quicker.
+        let existing: i64 = sqlx::query_scalar(count).fetch_one(&mut *transaction).await.map_err(failed)?;
+        if existing == 0 {
+            sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// Connects to the file that is there now.
+    pub(super) async fn connect(&self) -> Result<Connected, DatabaseError> {
+        let identity = self.identity()?;
+        // Whatever is in the site's queries, these connections cannot write.
+        let options = self.options.clone().pragma("query_only", "1");
+        let failed = |error: sqlx::Error| self.error(message(&error));
+        let mut watch = options.connect().await.map_err(failed)?;
+        sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(&mut watch).await.map_err(failed)?;
+        let pool = PoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Ok(Connected { pool, watch: Mutex::new(watch), identity })
+    }
+}
+
+/// The database's own message where there is one.
+pub(super) fn message(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::PoolTimedOut => format!(
+            "all {CONNECTIONS} connections were busy for {} seconds: are there queries that run very long?",
+            ACQUIRE.as_secs()
+        ),
+        error => error.to_string(),
+    }
+}

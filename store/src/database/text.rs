@@ -1,0 +1,229 @@
+//! The text of a site's queries: that each is one SELECT that can stand inside another.
+//!
+//! Owns just enough of SQL's lexical rules to find statement ends, parentheses and comments. Refuses to
+//! understand SQL: whether a query is right is for the database to say.
+
+use super::DatabaseError;
+
+/// The query without the semicolon or comments at its end; a SELECT, WITH or VALUES with balanced
+/// parentheses, so that nothing in it can end a statement around it.
+pub(super) fn single_select(query: &str) -> Result<&str, DatabaseError> {
+    let mut span: Option<(usize, usize)> = None;
+    let mut ended = false;
+    let mut first = None;
+    let mut depth = 0_u32;
+    for token in tokens(query) {
+        let Token { start, end, kind } = token.map_err(refused)?;
+        if kind == Kind::Semicolon {
+            ended = span.is_some();
+            continue;
+        }
+        if ended {
+            return Err(refused("the query holds more than one statement: keep one SELECT"));
+        }
+        depth = nested(depth, kind)?;
+        if kind != Kind::Open && first.is_none() {
+            first = Some(&query[start..end]);
+        }
+        span = Some((span.map_or(start, |(start, _)| start), end));
+    }
+    balanced(depth)?;
+    let (Some((start, end)), Some(first)) = (span, first) else {
+        return Err(refused("the query is empty: write one SELECT"));
+    };
+    if !["select", "with", "values"].iter().any(|word| first.eq_ignore_ascii_case(word)) {
+        return Err(refused(format!("the query begins with `{first}`: only a SELECT may be used here")));
+    }
+    Ok(&query[start..end])
+}
+
+/// What stands after ORDER BY, checked so that it cannot reach beyond it.
+pub(super) fn order_terms(order_by: &str) -> Result<&str, DatabaseError> {
+    let mut span: Option<(usize, usize)> = None;
+    let mut depth = 0;
+    let mut term_begins = true;
+    for token in tokens(order_by) {
+        let Token { start, end, kind } = token.map_err(refused)?;
+        depth = nested(depth, kind)?;
+        match kind {
+            Kind::Semicolon => return Err(refused("order_by holds a semicolon: write columns only")),
+            // Counted columns would mean another column where the query is joined to its parents.
+            Kind::Other if term_begins && order_by[start..].starts_with(|c: char| c.is_ascii_digit()) => {
+                return Err(refused("order_by counts columns by number: write their names"));
+            }
+            _ => {}
+        }
+        // Parentheses and signs do not make an expression of a number.
+        let opens = kind == Kind::Open || matches!(&order_by[start..end], "+" | "-");
+        term_begins = (kind == Kind::Comma && depth == 0) || (term_begins && opens);
+        span = Some((span.map_or(start, |(start, _)| start), end));
+    }
+    balanced(depth)?;
+    span.map(|(start, end)| &order_by[start..end]).ok_or_else(|| refused("order_by is empty: leave it out"))
+}
+
+/// A name as SQL text.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn refused(message: impl Into<String>) -> DatabaseError {
+    DatabaseError::Query { message: message.into() }
+}
+
+fn nested(depth: u32, kind: Kind) -> Result<u32, DatabaseError> {
+    match kind {
+        Kind::Open => Ok(depth + 1),
+        Kind::Close => {
+            depth.checked_sub(1).ok_or_else(|| refused("a closing parenthesis has no opening one"))
+        }
+        _ => Ok(depth),
+    }
+}
+
+fn balanced(depth: u32) -> Result<(), DatabaseError> {
+    if depth == 0 { Ok(()) } else { Err(refused("an opening parenthesis has no closing one")) }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Semicolon,
+    Open,
+    Close,
+    Comma,
+    Other,
+}
+
+#[derive(Clone, Copy)]
+struct Token {
+    start: usize,
+    end: usize,
+    kind: Kind,
+}
+
+/// The tokens of `text`, without white space and comments. A word, a number or a quoted text is one.
+fn tokens(text: &str) -> impl Iterator<Item = Result<Token, &'static str>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let rest = &text[at..];
+            let space = rest.len() - rest.trim_start().len();
+            if space > 0 {
+                at += space;
+                continue;
+            }
+            let skipped = if rest.starts_with("--") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                match comment.find("*/") {
+                    Some(end) => end + 4,
+                    None => {
+                        at = text.len();
+                        return Some(Err("a comment is not closed: add */"));
+                    }
+                }
+            } else {
+                break;
+            };
+            at += skipped;
+        }
+        let rest = &text[at..];
+        let first = rest.chars().next()?;
+        let start = at;
+        let (length, kind) = match first {
+            '\'' | '"' | '`' | '[' => match rest[1..].find(if first == '[' { ']' } else { first }) {
+                // A doubled quote reads as two quoted texts next to each other, which is as good.
+                Some(end) => (end + 2, Kind::Other),
+                None => {
+                    at = text.len();
+                    return Some(Err("a quoted text or name is not closed"));
+                }
+            },
+            ';' => (1, Kind::Semicolon),
+            '(' => (1, Kind::Open),
+            ')' => (1, Kind::Close),
+            ',' => (1, Kind::Comma),
+            _ if is_word(first) => (rest.find(|c| !is_word(c)).unwrap_or(rest.len()), Kind::Other),
+            _ => (first.len_utf8(), Kind::Other),
+        };
+        at += length;
+        Some(Ok(Token { start, end: at, kind }))
+    })
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_cut_to_its_one_statement() {
+        for (query, expected) in [
+            ("SELECT 1", "SELECT 1"),
+            (" select 1 ; ", "select 1"),
+            ("SELECT 1;;\n;", "SELECT 1"),
+            ("SELECT 1 -- one; two", "SELECT 1"),
+            ("SELECT 1; -- done; really", "SELECT 1"),
+            (
+                "/* first; */ WITH a AS (SELECT ';') SELECT * FROM a /* last */",
+                "WITH a AS (SELECT ';') SELECT * FROM a",
+            ),
+            ("VALUES (1), (2)", "VALUES (1), (2)"),
+            (
+                "SELECT 'it''s; -- fine', \"a;b\", [c;d], `e;f`",
+                "SELECT 'it''s; -- fine', \"a;b\", [c;d], `e;f`",
+            ),
+            ("SELECT a -- (\n FROM t", "SELECT a -- (\n FROM t"),
+            (";SELECT 1", "SELECT 1"),
+        ] {
+            assert_eq!(single_select(query).unwrap(), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_is_not_one_select_is_refused() {
+        for (query, reason) in [
+            ("", "empty"),
+            ("  -- nothing\n;", "empty"),
+            ("SELECT 1; SELECT 2", "more than one statement"),
+            ("SELECT 1); DELETE FROM t; SELECT (2", "closing parenthesis"),
+            ("SELECT (1", "opening parenthesis"),
+            ("SELECT 'a", "not closed"),
+            ("SELECT 1 /* a", "not closed"),
+            ("DELETE FROM t", "begins with `DELETE`"),
+            ("pragma user_version", "begins with `pragma`"),
+            ("EXPLAIN SELECT 1", "begins with `EXPLAIN`"),
+        ] {
+            let error = single_select(query).unwrap_err().to_string();
+            assert!(error.contains(reason), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn order_terms_stay_within_their_clause() {
+        for (terms, expected) in [
+            ("name", Some("name")),
+            (
+                "name COLLATE NOCASE DESC NULLS LAST, price * 2 -- cheap first",
+                Some("name COLLATE NOCASE DESC NULLS LAST, price * 2"),
+            ),
+            ("coalesce(a, 1), substr(b, 2)", Some("coalesce(a, 1), substr(b, 2)")),
+            ("2", None),
+            ("name, (+2) DESC", None),
+            ("-1", None),
+            ("name; DROP TABLE t", None),
+            ("name) OR (1", None),
+            (" ", None),
+        ] {
+            assert_eq!(order_terms(terms).ok(), expected, "{terms}");
+        }
+    }
+
+    #[test]
+    fn quotes_in_names_are_doubled() {
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+    }
+}
