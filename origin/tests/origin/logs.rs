@@ -1,22 +1,28 @@
 //! What the log says, and what it does not.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Once;
 
 use edgepress_store::bucket::Kind;
 use edgepress_store::bucket::testing::{Fate, Operation};
 use serde_json::Value;
 use tracing::Level;
-use tracing::subscriber::DefaultGuard;
 
 use crate::fixture::Shop;
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What this thread logged, and so what a test's tasks did.
+    static CAUGHT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the thread's own lines. One subscriber for all tests: several of them at once confuse what
+/// `tracing` remembers about who listens.
+struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        CAUGHT.with_borrow_mut(|caught| caught.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -26,18 +32,17 @@ impl Write for Lines {
 }
 
 impl Lines {
-    /// Catches what this thread logs, and so what a test's tasks do.
-    fn catch(level: Level) -> (Self, DefaultGuard) {
-        let lines = Self::default();
-        let own = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().json().with_max_level(level).with_writer(move || own.clone()).finish();
-        (lines, tracing::subscriber::set_default(subscriber))
+    fn catch() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            tracing_subscriber::fmt().json().with_max_level(Level::DEBUG).with_writer(|| Self).init();
+        });
+        Self
     }
 
     /// The fields of the lines with this message.
     fn with(&self, message: &str) -> Vec<Value> {
-        let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = CAUGHT.with_borrow(Clone::clone);
         let lines =
             text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
         let fields = lines.map(|line| line["fields"].clone());
@@ -49,7 +54,7 @@ impl Lines {
 
 #[tokio::test]
 async fn every_request_has_one_line_without_its_query() {
-    let (lines, _guard) = Lines::catch(Level::DEBUG);
+    let lines = Lines::catch();
     let shop = Shop::open().await;
     let server = shop.serve().await;
     let mut connection = server.connect().await;
@@ -78,7 +83,7 @@ async fn every_request_has_one_line_without_its_query() {
 
 #[tokio::test]
 async fn a_failure_is_logged_with_its_object_and_a_complaint_is_not_repeated() {
-    let (lines, _guard) = Lines::catch(Level::INFO);
+    let lines = Lines::catch();
     let shop = Shop::open().await;
     let server = shop.serve().await;
     shop.bucket.hook(|call| match call.operation {

@@ -189,6 +189,12 @@ async fn a_hundred_first_requests_read_the_pack_once() {
         Operation::GetRange => Fate::Wait(Arc::clone(&own)),
         _ => Fate::Pass,
     });
+    // The one that reads for all goes away before it is done.
+    let mut gone = server.connect().await;
+    gone.send("GET /a/ HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    while shop.bucket.counts().ranges == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
     let started = Arc::new(Semaphore::new(0));
     let mut requests = JoinSet::new();
     for _ in 0..100 {
@@ -201,11 +207,9 @@ async fn a_hundred_first_requests_read_the_pack_once() {
         });
     }
     started.acquire_many(100).await.expect("open").forget();
-    // The first of them goes away while it reads for all.
-    let mut gone = server.connect().await;
-    gone.send("GET /a/ HTTP/1.1\r\nHost: a\r\n\r\n").await;
     sleep(TURNS).await;
     drop(gone);
+    sleep(TURNS).await;
     gate.notify_one();
     let mut sources = Vec::new();
     while let Some(answer) = requests.join_next().await {
