@@ -9,8 +9,8 @@ use bytes::Bytes;
 use edgepress_site::answer::{IMMUTABLE, collection_tag, document_tag};
 use edgepress_site::version::Version;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
@@ -148,7 +148,9 @@ fn value(text: String) -> HeaderValue {
 
 fn tags(collection: Option<&str>, path: &str) -> [HeaderValue; 2] {
     let document = document_tag(path);
-    let Some(collection) = collection.map(collection_tag) else { return [value(document.clone()), value(document)] };
+    let Some(collection) = collection.map(collection_tag) else {
+        return [value(document.clone()), value(document)];
+    };
     [value(format!("{collection} {document}")), value(format!("{collection},{document}"))]
 }
 

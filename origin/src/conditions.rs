@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// What a GET or HEAD with these headers is due. `modified`: the `Last-Modified` that is sent with it.
 pub(crate) fn of_document(headers: &HeaderMap, version: &Version, modified: Option<SystemTime>) -> Outcome {
-    let lines = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Lines<'_>>();
+    let lines =
+        |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Lines<'_>>();
     let conditions = Conditions {
         method: Method::GetOrHead,
         if_match: lines(IF_MATCH),
@@ -37,9 +38,14 @@ mod tests {
     #[test]
     fn a_release_is_known_by_its_root_in_any_list() {
         let etag = HeaderValue::from_static("\"ab\"");
-        for (sent, expected) in
-            [("\"ab\"", true), ("W/\"ab\"", true), ("\"cd\" ,\"ab\"", true), ("*", true), ("ab", false), ("", false)]
-        {
+        for (sent, expected) in [
+            ("\"ab\"", true),
+            ("W/\"ab\"", true),
+            ("\"cd\" ,\"ab\"", true),
+            ("*", true),
+            ("ab", false),
+            ("", false),
+        ] {
             let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(sent))]);
             assert_eq!(has(&headers, &etag), expected, "{sent}");
         }

@@ -91,7 +91,12 @@ impl Wanted {
 }
 
 impl Documents {
-    pub(crate) fn new(releases: Releases, follower: Arc<Follower>, memory: u64, read_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        releases: Releases,
+        follower: Arc<Follower>,
+        memory: u64,
+        read_timeout: Duration,
+    ) -> Self {
         let units = ((memory / 4).max(LEAST_ON_THE_WAY) / UNIT).min(u64::from(u32::MAX)) as u32;
         let units = units.min(Semaphore::MAX_PERMITS as u32);
         Self(Arc::new(Inner {
@@ -185,7 +190,12 @@ impl Inner {
                 Filled::Failed(Unavailable::Bucket)
             }
             Err(_) => {
-                tracing::error!(path, release, "cannot read a document: the bucket took over {:?}", self.read_timeout);
+                tracing::error!(
+                    path,
+                    release,
+                    "cannot read a document: the bucket took over {:?}",
+                    self.read_timeout
+                );
                 Filled::Failed(Unavailable::Bucket)
             }
         }

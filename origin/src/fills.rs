@@ -101,10 +101,12 @@ mod tests {
 
     #[tokio::test]
     async fn everybody_gets_the_one_fill_even_if_its_starter_goes_away() {
-        let (fills, gate, count) = (Arc::new(Fills::new()), Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (fills, gate, count) =
+            (Arc::new(Fills::new()), Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let key: Arc<str> = "/a".into();
         let join = || {
-            let (fills, gate, count, key) = (Arc::clone(&fills), Arc::clone(&gate), Arc::clone(&count), Arc::clone(&key));
+            let (fills, gate, count, key) =
+                (Arc::clone(&fills), Arc::clone(&gate), Arc::clone(&count), Arc::clone(&key));
             tokio::spawn(async move { fills.join(&key, || fill(&gate, &count)).await.0 })
         };
         let starter = join();

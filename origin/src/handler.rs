@@ -48,7 +48,9 @@ impl Origin {
                 // Boxed: the short way shall not carry the long one's state.
                 None => Box::pin(self.read(&request)).await,
             },
-            Ok(Verb::Options) => Reply { response: problem::options(), source: Source::Nowhere, release: None },
+            Ok(Verb::Options) => {
+                Reply { response: problem::options(), source: Source::Nowhere, release: None }
+            }
             Err(refusal) => Reply::refused(&refusal),
         };
         log(&request, &reply, started.elapsed());
@@ -73,7 +75,8 @@ impl Origin {
 
     /// 200, 304 or 412.
     fn document(&self, request: &Request, kept: &Kept, source: Source) -> Reply {
-        let modified = kept.content.modified.as_ref().map(|(time, _)| *time).filter(|time| *time <= self.now());
+        let modified =
+            kept.content.modified.as_ref().map(|(time, _)| *time).filter(|time| *time <= self.now());
         let response = match conditions::of_document(&request.headers, &kept.content.version, modified) {
             Outcome::Send => answer::ok(kept, source, modified.is_some()),
             Outcome::NotModified => answer::not_modified(kept, source),
@@ -152,7 +155,16 @@ fn log(request: &Request, reply: &Reply, took: Duration) {
     };
     let release = reply.release;
     if is_worth_a_warning {
-        tracing::warn!(method, path, status, release, source, bytes, micros, "answered slowly or with an error");
+        tracing::warn!(
+            method,
+            path,
+            status,
+            release,
+            source,
+            bytes,
+            micros,
+            "answered slowly or with an error"
+        );
     } else {
         tracing::debug!(method, path, status, release, source, bytes, micros, "answered");
     }

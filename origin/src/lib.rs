@@ -169,7 +169,8 @@ impl Origin {
     }
 
     fn limits(&self) -> Limits {
-        let Settings { max_connections, header_timeout, idle_timeout, stall_timeout, drain, .. } = self.settings;
+        let Settings { max_connections, header_timeout, idle_timeout, stall_timeout, drain, .. } =
+            self.settings;
         Limits { connections: max_connections, header_timeout, idle_timeout, stall_timeout, drain }
     }
 

@@ -57,7 +57,8 @@ pub(crate) struct CacheHeaders {
 
 impl CacheHeaders {
     fn of(policy: Policy) -> Self {
-        let value = |text: String| HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits and words");
+        let value =
+            |text: String| HeaderValue::from_maybe_shared(Bytes::from(text)).expect("digits and words");
         Self { all: value(policy.cache_control()), cdn: Some(value(policy.cdn_cache_control())) }
     }
 }
@@ -193,7 +194,8 @@ impl Follower {
                 Ok(()) => {}
                 Err(complaint) => {
                     let text = complaint.to_string();
-                    let known = told.as_ref().is_some_and(|(known, at)| *known == text && at.elapsed() < REPEAT);
+                    let known =
+                        told.as_ref().is_some_and(|(known, at)| *known == text && at.elapsed() < REPEAT);
                     if !known {
                         complain(&complaint);
                         told = Some((text, Instant::now()));
@@ -242,7 +244,10 @@ impl Follower {
 fn complain(complaint: &Complaint) {
     match complaint {
         Complaint::Unpublished => tracing::warn!("{complaint}"),
-        Complaint::Gone { .. } | Complaint::Back { .. } | Complaint::TimedOut(_) | Complaint::Unreadable(_) => {
+        Complaint::Gone { .. }
+        | Complaint::Back { .. }
+        | Complaint::TimedOut(_)
+        | Complaint::Unreadable(_) => {
             tracing::error!("cannot follow the releases: {complaint}");
         }
     }

@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
@@ -63,7 +65,8 @@ pub(crate) fn answer(refusal: &Refusal, source: Source) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    let lifetime = if *status == StatusCode::NOT_FOUND { SHORTLY } else { HeaderValue::from_static("no-store") };
+    let lifetime =
+        if *status == StatusCode::NOT_FOUND { SHORTLY } else { HeaderValue::from_static("no-store") };
     headers.insert(CACHE_CONTROL, lifetime);
     if let Some(source) = source.status() {
         headers.insert(CACHE_STATUS, source);

@@ -32,7 +32,9 @@ pub(crate) fn check(parts: &Parts) -> Result<Verb, Refusal> {
 /// hyper takes a Content-Length beside a Transfer-Encoding out before we see it. No request needs a
 /// chunked body here, so all are refused: the framing of what follows is then nobody's guess.
 fn framing(parts: &Parts) -> Result<(), Refusal> {
-    if !parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none() {
+    if !parts.headers.contains_key(TRANSFER_ENCODING)
+        && parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none()
+    {
         return Ok(());
     }
     let detail = "Send the body with one Content-Length and without Transfer-Encoding.";
@@ -63,7 +65,11 @@ fn host(parts: &Parts) -> Result<(), Refusal> {
         return Err(bad("The request has two Host headers."));
     }
     let host = match host {
-        Some(host) => host.to_str().ok().filter(|host| is_host(host)).ok_or_else(|| bad("The Host header is malformed."))?,
+        Some(host) => host
+            .to_str()
+            .ok()
+            .filter(|host| is_host(host))
+            .ok_or_else(|| bad("The Host header is malformed."))?,
         None if parts.version < Version::HTTP_11 => "",
         None => return Err(bad("The request has no Host header.")),
     };
@@ -92,7 +98,8 @@ mod tests {
     #[test]
     fn only_requests_that_can_be_understood_in_one_way_are_taken() {
         let bad = StatusCode::BAD_REQUEST;
-        let rows: [(&str, &str, &[(&str, &str)], Result<Verb, StatusCode>); 21] = [
+        type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Result<Verb, StatusCode>);
+        let rows: [Row<'_>; 21] = [
             ("GET", "/a", &[("host", "a")], Ok(Verb::Read)),
             ("HEAD", "/a", &[("host", "a:80")], Ok(Verb::Read)),
             ("OPTIONS", "/a", &[("host", "a")], Ok(Verb::Options)),

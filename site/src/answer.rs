@@ -48,11 +48,17 @@ mod tests {
     #[test]
     fn tags_have_the_form_that_every_cdn_takes() {
         let long = "a".repeat(64);
-        for tag in [collection_tag("product"), collection_tag("a_b-c"), collection_tag(&long), document_tag("/é b.html")] {
+        for tag in [
+            collection_tag("product"),
+            collection_tag("a_b-c"),
+            collection_tag(&long),
+            document_tag("/é b.html"),
+        ] {
             let (first, rest) = tag.split_at(1);
             assert!(first.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()), "{tag}");
             assert!(rest.len() < 64, "{tag}");
-            let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+            let fits =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
             assert!(rest.bytes().all(fits), "{tag}");
         }
         assert_eq!(collection_tag("product"), "c-product");
@@ -61,10 +67,16 @@ mod tests {
 
     #[test]
     fn last_modified_is_the_second_after_the_change_and_never_before_the_floor() {
-        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
-        for (floor, changed, expected) in
-            [(0, 0, 1), (0, 999, 1), (0, 1000, 2), (0, 1001, 2), (5500, 1001, 6), (u64::MAX, 0, 253_402_300_799)]
-        {
+        let seconds =
+            |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+        for (floor, changed, expected) in [
+            (0, 0, 1),
+            (0, 999, 1),
+            (0, 1000, 2),
+            (0, 1001, 2),
+            (5500, 1001, 6),
+            (u64::MAX, 0, 253_402_300_799),
+        ] {
             assert_eq!(seconds(last_modified(floor, changed)), expected, "{floor} {changed}");
         }
     }
