@@ -10,12 +10,14 @@
 pub mod answer;
 pub mod conditional;
 pub mod definition;
+pub mod documents;
 pub mod media;
 pub mod path;
 pub mod pattern;
 pub mod policy;
 pub mod problem;
 pub mod release;
+pub mod render;
 pub mod router;
 pub mod row;
 pub mod version;
