@@ -4,6 +4,8 @@
 //! `join`, `indent`, `split`, `truncate`, `escape_html`, `escape_xml`, `unique`, `range`), now within the
 //! limits, and `group_by`, whose groups Tera returns in random order. Otherwise they do what Tera's do.
 
+#![expect(clippy::needless_pass_by_value, reason = "Tera hands its values over")]
+
 use std::borrow::Cow;
 
 use tera::value::Key;
@@ -173,7 +175,10 @@ fn group_by(values: &[Value], kwargs: Kwargs, _: &State<'_>) -> TeraResult<Value
         }
         let Some(key) = key_of(by) else {
             return Err(stop(
-                format!("element {index} cannot be grouped by its `{attribute}`: it is of type {}", by.name()),
+                format!(
+                    "element {index} cannot be grouped by its `{attribute}`: it is of type {}",
+                    by.name()
+                ),
                 "group by text, integers or truth values",
             ));
         };

@@ -78,7 +78,8 @@ impl Reader<'_> {
     fn operations(&mut self, min: u8) -> Option<Operand> {
         let mut left = self.primary()?;
         loop {
-            let Some(token) = self.peek().filter(|token| matches!(token.kind, Kind::Sign | Kind::Name)) else {
+            let Some(token) = self.peek().filter(|token| matches!(token.kind, Kind::Sign | Kind::Name))
+            else {
                 return Some(left);
             };
             let operator = &self.source[token.start..token.end];

@@ -199,6 +199,7 @@ fn excerpt(text: &str) -> String {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "Tera hands its values over")]
 fn money_filter(value: &Value, kwargs: Kwargs, _: &State<'_>) -> TeraResult<String> {
     let currency = kwargs.get::<&str>("currency")?.unwrap_or("EUR");
     let unit = if kwargs.get::<bool>("major")?.unwrap_or(false) { Unit::Major } else { Unit::Minor };
@@ -267,9 +268,7 @@ fn slug(text: &str) -> String {
             'ħ' | 'Ħ' => "h",
             'ı' => "i",
             '\'' | '’' | 'ʼ' => continue,
-            _ if character.is_ascii_alphanumeric() => {
-                character.to_ascii_lowercase().encode_utf8(&mut letter)
-            }
+            _ if character.is_ascii_alphanumeric() => character.to_ascii_lowercase().encode_utf8(&mut letter),
             _ => "",
         };
         if plain.is_empty() {

@@ -9,8 +9,9 @@ use super::nearest::did_you_mean;
 use super::scan::{Edge, Scan, Target, line};
 use crate::problem::Problem;
 
-/// A chain of templates, blocks and components may be this long.
-pub(super) const MAX_DEPTH: usize = 64;
+/// A chain of templates, blocks and components may be this long: each costs some 75 kB of stack in a build
+/// without optimisation, and threads have 2 MB.
+const MAX_DEPTH: usize = 24;
 
 /// Tera renders components within components no deeper.
 const MAX_COMPONENTS: usize = 20;
@@ -38,6 +39,14 @@ pub(super) struct Graph<'t> {
 struct Depth {
     all: usize,
     components: usize,
+}
+
+impl Depth {
+    /// The depth of a template whose blocks are rendered inside those of `parent`.
+    fn within(self, parent: Self) -> Self {
+        let shared = usize::from(parent.all > 0);
+        Self { all: self.all + parent.all - shared, components: self.components + parent.components }
+    }
 }
 
 enum Visit {
@@ -151,12 +160,14 @@ impl<'t> Graph<'t> {
             return Some(*depth);
         }
         visited.insert(node, Visit::Open);
-        let (mut own, mut parent) = (Depth::default(), Depth::default());
+        let unit = &self.files[node.0].scan.units[node.1];
+        let (mut own, mut parent) = (Depth { all: 1 + unit.blocks, components: 0 }, Depth::default());
+        if own.all > MAX_DEPTH {
+            problems.push(self.too_deep(node, unit.at, false));
+            return None;
+        }
         for edge in self.edges(node) {
-            let Some(to) = self.target(&edge.to) else {
-                own.all = own.all.max(edge.blocks + 1);
-                continue;
-            };
+            let Some(to) = self.target(&edge.to) else { continue };
             if matches!(visited.get(&to), Some(Visit::Open)) {
                 problems.push(self.circle(node, edge));
                 return None;
@@ -165,20 +176,21 @@ impl<'t> Graph<'t> {
                 true => Depth { all: MAX_DEPTH, components: 0 },
                 false => self.depth(to, visited, above + 1, problems)?,
             };
+            let extends = matches!(edge.to, Target::Extends(_));
             let below = Depth {
-                all: below.all + edge.blocks + 1,
+                all: below.all + if extends { 0 } else { edge.blocks + 1 },
                 components: below.components + usize::from(matches!(edge.to, Target::Component(_))),
             };
-            let deepest = if matches!(edge.to, Target::Extends(_)) { &mut parent } else { &mut own };
+            let deepest = if extends { &mut parent } else { &mut own };
             deepest.all = deepest.all.max(below.all);
             deepest.components = deepest.components.max(below.components);
-            let (all, components) = (own.all + parent.all, own.components + parent.components);
-            if all > MAX_DEPTH || components > MAX_COMPONENTS {
-                problems.push(self.too_deep(node, edge, components > MAX_COMPONENTS));
+            let depth = own.within(parent);
+            if depth.all > MAX_DEPTH || depth.components > MAX_COMPONENTS {
+                problems.push(self.too_deep(node, edge.at, depth.components > MAX_COMPONENTS));
                 return None;
             }
         }
-        let depth = Depth { all: own.all + parent.all, components: own.components + parent.components };
+        let depth = own.within(parent);
         visited.insert(node, Visit::Done(depth));
         Some(depth)
     }
@@ -194,12 +206,12 @@ impl<'t> Graph<'t> {
         self.problem(node.0, edge.at, message, remedy)
     }
 
-    fn too_deep(&self, node: Node, edge: &Edge, components: bool) -> Problem {
+    fn too_deep(&self, node: Node, at: usize, components: bool) -> Problem {
         let message = match components {
             true => format!("components nest deeper than {MAX_COMPONENTS} here"),
             false => format!("templates, blocks and components nest deeper than {MAX_DEPTH} here"),
         };
-        self.problem(node.0, edge.at, message, "flatten the chain: let one template do the work of several")
+        self.problem(node.0, at, message, "flatten the chain: let one template do the work of several")
     }
 
     /// For each file and unit: whether it may be rendered into a capture.

@@ -160,7 +160,9 @@ impl Lexer<'_> {
             }
             b'0'..=b'9' => {
                 let mut point = false;
-                let in_number = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.' && !std::mem::replace(&mut point, true);
+                let in_number = |byte: &&u8| {
+                    byte.is_ascii_digit() || **byte == b'.' && !std::mem::replace(&mut point, true)
+                };
                 let length = rest.iter().take_while(in_number).count();
                 self.push(Kind::Literal, length);
             }

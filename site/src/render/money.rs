@@ -55,7 +55,8 @@ pub(super) fn money(amount: &str, currency: &str, unit: Unit) -> Result<String, 
     let fraction = fraction.trim_end_matches('0');
     let kept = if unit == Unit::Major { places } else { 0 };
     if fraction.len() > kept {
-        let smallest = if unit == Unit::Major { "more digits than" } else { "a fraction of the minor unit of" };
+        let smallest =
+            if unit == Unit::Major { "more digits than" } else { "a fraction of the minor unit of" };
         return Err(format!("`{amount}` has {smallest} {currency}: round it in the query"));
     }
     // All digits in minor units, with at least one digit before the point.

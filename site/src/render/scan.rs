@@ -34,6 +34,8 @@ pub(super) struct Unit {
     pub(super) at: usize,
     /// Names that `for`, `set` and component parameters bind in it.
     pub(super) names: Vec<String>,
+    /// How deep its blocks nest.
+    pub(super) blocks: usize,
 }
 
 /// Something to insert before the byte `at`.
@@ -168,9 +170,8 @@ impl Reader<'_> {
 
     /// Whether the next token is this sign or name.
     pub(super) fn sees(&self, text: &str) -> bool {
-        self.peek().is_some_and(|token| {
-            matches!(token.kind, Kind::Sign | Kind::Name) && self.text(token) == text
-        })
+        self.peek()
+            .is_some_and(|token| matches!(token.kind, Kind::Sign | Kind::Name) && self.text(token) == text)
     }
 
     /// Takes the next token if it is this sign or name.
@@ -208,9 +209,14 @@ impl Reader<'_> {
     }
 
     pub(super) fn edge(&mut self, at: usize, to: Target, captured: bool) -> usize {
-        let blocks = self.frames.iter().filter(|frame| **frame == Frame::Block).count();
+        let blocks = self.blocks();
         self.scan.edges.push(Edge { from: self.unit, at, to, captured, blocks });
         self.scan.edges.len() - 1
+    }
+
+    /// How many blocks stand around this place.
+    fn blocks(&self) -> usize {
+        self.frames.iter().filter(|frame| **frame == Frame::Block).count()
     }
 
     /// Notes a variable path; its index.
@@ -246,7 +252,9 @@ impl Reader<'_> {
             Kind::Comment => {}
             Kind::OutputOpen(_) => self.output()?,
             Kind::TagOpen(dash) => self.tag(token, dash)?,
-            Kind::OutputClose(_) | Kind::TagClose(_) | Kind::Name | Kind::Literal | Kind::Sign => return None,
+            Kind::OutputClose(_) | Kind::TagClose(_) | Kind::Name | Kind::Literal | Kind::Sign => {
+                return None;
+            }
         }
         Some(())
     }
@@ -285,6 +293,9 @@ impl Reader<'_> {
                 self.name()?;
                 self.scan.captured_block |= self.captured();
                 self.frames.push(Frame::Block);
+                let blocks = self.blocks();
+                let unit = &mut self.scan.units[self.unit];
+                unit.blocks = unit.blocks.max(blocks);
             }
             "for" => return self.for_loop(),
             "if" => {
@@ -404,7 +415,7 @@ impl Reader<'_> {
     fn component(&mut self) -> Option<()> {
         let at = self.peek()?.start;
         let name = self.dotted_name()?;
-        self.scan.units.push(Unit { component: Some(name), at, names: vec!["body".to_owned()] });
+        self.scan.units.push(Unit { component: Some(name), at, names: vec!["body".to_owned()], blocks: 0 });
         self.unit = self.scan.units.len() - 1;
         self.frames.push(Frame::Component);
         self.expect("(")?;

@@ -122,15 +122,13 @@ pub(super) fn retell(message: &str, written: Option<&str>, row: &[&str], unit: &
             bound: unit.names.clone(),
             in_component: unit.component.is_some(),
         };
-        let failure = Failure {
-            unknown: Some(unknown),
-            ..undefined(written.unwrap_or(name), String::new())
-        };
+        let failure = Failure { unknown: Some(unknown), ..undefined(written.unwrap_or(name), String::new()) };
         return Some(complete(failure, row));
     }
     if let Some((name, rest)) = quoted("Field `") {
-        let known: Vec<&str> =
-            rest.split_once("Available fields: ").map_or(Vec::new(), |(_, known)| known.split(", ").collect());
+        let known: Vec<&str> = rest
+            .split_once("Available fields: ")
+            .map_or(Vec::new(), |(_, known)| known.split(", ").collect());
         let remedy = did_you_mean(name, known.iter().copied(), among(&known));
         return Some(undefined(written.unwrap_or(name), remedy));
     }

@@ -66,7 +66,17 @@ pub(super) fn product() -> Row {
     let json = serde_json::json!({"z": [1, 2.5, null], "a": {"deep": true}, "list": ["x", "y"]});
     Row {
         columns: columns(&[
-            "id", "slug", "name", "price_cents", "rating", "sold_out", "note", "blob", "data", "made_at", "empty",
+            "id",
+            "slug",
+            "name",
+            "price_cents",
+            "rating",
+            "sold_out",
+            "note",
+            "blob",
+            "data",
+            "made_at",
+            "empty",
         ]),
         values: vec![
             Value::Int(7),
@@ -109,5 +119,10 @@ pub(super) fn product() -> Row {
 }
 
 pub(super) fn second_page() -> Page {
-    Page { number: 2, count: 3, previous: Some("/list.html".to_owned()), next: Some("/list-3.html".to_owned()) }
+    Page {
+        number: 2,
+        count: 3,
+        previous: Some("/list.html".to_owned()),
+        next: Some("/list-3.html".to_owned()),
+    }
 }

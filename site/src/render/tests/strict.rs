@@ -43,7 +43,7 @@ const POSITIONS: [&str; 86] = [
     "{{ [1, NAME,] | length }}",
     "{{ [...[NAME]] | length }}",
     "{{ {'k': NAME} | length }}",
-    "{{ {...{'k': NAME}} | length }}",
+    "{{ {...{'k': NAME} } | length }}",
     "{{ {'NAME': 1}[NAME] | default(value=1) }}",
     "{{ data[NAME] | default(value=1) }}",
     "{{ data?[NAME] | default(value=1) }}",
@@ -80,7 +80,7 @@ const POSITIONS: [&str; 86] = [
     "{% block b %}{% if NAME %}a{% endif %}{% endblock %}",
     "{{ <box v={NAME} /> }}",
     "{{ <box v={NAME ~ 'x'}/> }}",
-    "{{ <box {...{'v': NAME}} /> }}",
+    "{{ <box {...{'v': NAME} } /> }}",
     "{{ <box v='{{' w={NAME} /> }}",
     "{% <box v={NAME}> %}b{% </box> %}",
     "{% <box> %}{{ NAME }}{% </box> %}",
@@ -115,13 +115,18 @@ fn an_undefined_variable_is_an_error_in_every_position_and_a_defined_one_is_not(
                 assert_eq!(error.line, u32::try_from(line).ok(), "{position}");
             }
         }
-        for name in ["slug", "brand.name", "data.list[0]", "data['list'][1]", "brand?.name", "variants[-1].sku"] {
+        for name in
+            ["slug", "brand.name", "data.list[0]", "data['list'][1]", "brand?.name", "variants[-1].sku"]
+        {
             if position.contains("'NAME'") && name.contains('\'') {
                 continue;
             }
             if let Err(error) = with(position, name) {
                 let other = ["Iteration not possible", "Cannot compare", "Key/value"];
-                assert!(other.iter().any(|start| error.message.starts_with(start)), "{position} {name}: {error}");
+                assert!(
+                    other.iter().any(|start| error.message.starts_with(start)),
+                    "{position} {name}: {error}"
+                );
             }
         }
     }
@@ -178,9 +183,11 @@ fn a_subscript_of_any_value_is_an_error_when_it_is_out_of_bounds() {
 
 #[test]
 fn an_undefined_path_before_its_last_name_is_an_error_even_where_the_last_may_be_missing() {
-    for template in
-        ["{{ brand.nope.name | default(value='x') }}", "{{ nope.name is defined }}", "{{ nope[0] is defined }}"]
-    {
+    for template in [
+        "{{ brand.nope.name | default(value='x') }}",
+        "{{ nope.name is defined }}",
+        "{{ nope[0] is defined }}",
+    ] {
         render(template).expect_err(template);
     }
 }
@@ -191,8 +198,14 @@ fn the_error_names_the_place_and_the_nearest_known_name() {
         ("\n{{ nmae }}", "pages/t.html:2: `nmae` is not defined\n  did you mean `name`?"),
         ("\n\n{% if nmae %}{% endif %}", "pages/t.html:3: `nmae` is not defined\n  did you mean `name`?"),
         ("{{ brand.nmae }}", "pages/t.html:1: `brand.nmae` is not defined\n  did you mean `name`?"),
-        ("{% if brand.nmae %}{% endif %}", "pages/t.html:1: `brand.nmae` is not defined\n  did you mean `name`?"),
-        ("{% if brand.xyz %}{% endif %}", "pages/t.html:1: `brand.xyz` is not defined\n  known here: id, name"),
+        (
+            "{% if brand.nmae %}{% endif %}",
+            "pages/t.html:1: `brand.nmae` is not defined\n  did you mean `name`?",
+        ),
+        (
+            "{% if brand.xyz %}{% endif %}",
+            "pages/t.html:1: `brand.xyz` is not defined\n  known here: id, name",
+        ),
         ("{{ brand.xyz }}", "pages/t.html:1: `brand.xyz` is not defined\n  known here: id, name"),
         (
             "{% for variant in variants %}\n{{ varaint.sku }}{% endfor %}",
@@ -232,7 +245,7 @@ fn the_error_names_the_place_and_the_nearest_known_name() {
 
 #[test]
 fn shorthand_arguments_are_strict_too() {
-    let component = ("c.html", "{% component c(slug=1, nope=2) %}{{ slug }}{% endcomponent %}");
+    let component = ("c.html", "{% component c(slug=none, nope=none) %}{{ slug }}{% endcomponent %}");
     let call = |text: &str| render_in(&[component, ("t.html", text)], "t.html");
     assert_eq!(call("{{ <c slug/> }}").as_deref(), Ok("red-shoe"));
     assert_eq!(call("{% <c slug nope={1}> %}{% </c> %}").as_deref(), Ok("red-shoe"));
