@@ -1,0 +1,155 @@
+//! Templates from text to a [`Renderer`].
+//!
+//! Owns the order in which templates are checked, so that every mistake is told with its file and line:
+//! first each by itself, by Tera's parser, in the user's own text; then all together; then Tera's
+//! checks of the rewritten text. A template that we cannot read although Tera can is refused: it would
+//! be neither strict nor bounded.
+
+use std::collections::BTreeMap;
+
+use tera::{ErrorKind, Tera};
+
+use super::emit::{Emitted, Plan, emit};
+use super::filters::{self, FILTERS, FUNCTIONS, TESTS};
+use super::graph::{File, Graph};
+use super::nearest::did_you_mean;
+use super::scan::{line, scan};
+use super::{Assets, Limits, Renderer, Settings, Template, builtin, context, meter, undefined};
+use crate::problem::{Problem, Problems};
+
+/// Templates whose output is escaped.
+const ESCAPED: [&str; 7] = [".html", ".htm", ".xml", ".svg", ".xhtml", ".rss", ".atom"];
+
+pub(super) fn load(
+    folder: &str,
+    templates: &BTreeMap<String, String>,
+    settings: Settings,
+    assets: Assets,
+    limits: Limits,
+) -> Result<Renderer, Problems> {
+    let files = read(folder, templates)?;
+    let mut problems = Vec::new();
+    let graph = Graph::new(folder, &files, &mut problems);
+    graph.check(&mut problems);
+    refuse_if_any(problems)?;
+
+    let mut tera = Tera::default();
+    tera.autoescape_on(ESCAPED);
+    meter::register(&mut tera);
+    builtin::register(&mut tera);
+    filters::register(&mut tera, &settings, assets);
+    let size = |name: &str| templates.get(name).map_or(0, String::len);
+    let captured = graph.captured();
+    let mut known = BTreeMap::new();
+    let mut texts = Vec::new();
+    let mut first = 0;
+    for (index, File { name, source, scan }) in files.iter().enumerate() {
+        let plan = Plan { captured: &captured[index], first, size: &size };
+        let Emitted { text, places, strict } = emit(source, scan, &plan);
+        for path in strict {
+            undefined::register(&mut tera, first + path, &scan.uses[path], &scan.units[scan.uses[path].unit]);
+        }
+        let uses = places.iter().zip(&scan.uses);
+        let uses = uses.map(|((start, end), path)| (*start, *end, path.unit, path.text.clone())).collect();
+        let dependencies = graph.dependencies(index);
+        known.insert((*name).to_owned(), Template { dependencies, units: Vec::new(), uses });
+        texts.push((*name, text));
+        first += scan.uses.len();
+    }
+    tera.add_raw_templates(texts).map_err(|error| Problems(explain(folder, error.kind())))?;
+    for File { name, scan, .. } in files {
+        if let Some(template) = known.get_mut(name) {
+            template.units = scan.units;
+        }
+    }
+    let Settings { site_name, site_url } = settings;
+    let site = context::map([("name", site_name.into()), ("url", site_url.into())]);
+    Ok(Renderer { tera, folder: folder.to_owned(), limits, site, templates: known })
+}
+
+fn refuse_if_any(problems: Vec<Problem>) -> Result<(), Problems> {
+    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+}
+
+/// Reads each template by itself.
+fn read<'t>(folder: &str, templates: &'t BTreeMap<String, String>) -> Result<Vec<File<'t>>, Problems> {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    let mut parser = Tera::default();
+    // Extends itself: after parsing, Tera refuses both templates and keeps neither.
+    let refused = (" ", "{% extends ' ' %}");
+    for (name, source) in templates {
+        let place = format!("{folder}/{name}");
+        if let Err(error) = parser.add_raw_templates([(name.as_str(), source.as_str()), refused])
+            && let ErrorKind::SyntaxError(report) = error.kind()
+        {
+            problems.push(syntax_problem(place, report));
+            continue;
+        }
+        let Some(scan) = scan(source) else {
+            let message = "the template is not understood, and so cannot be checked for undefined variables";
+            problems.push(Problem::error(place, None, message, "write its tags in a simpler way"));
+            continue;
+        };
+        for (at, name) in &scan.reserved {
+            let message = format!("`{name}` is not for templates: its name is reserved");
+            let remedy = "use another name, one that does not begin with two underscores";
+            problems.push(Problem::error(&place, Some(line(source, *at)), message, remedy));
+        }
+        files.push(File { name, source, scan });
+    }
+    refuse_if_any(problems).map(|()| files)
+}
+
+fn syntax_problem(place: String, report: &tera::ReportError) -> Problem {
+    let message = without_reserved_names(report.message());
+    let line = u32::try_from(report.span().start_line).ok();
+    let remedy = match message.as_str() {
+        "Unexpected end of input" => "a tag or block that was opened is not closed",
+        "The expression is too complex" => "split it: `{% set part = … %}` first, then use `part`",
+        _ => "",
+    };
+    Problem::error(place, line, message, remedy)
+}
+
+/// What Tera says of all templates together. Its reports look like
+/// `error: Unknown filter …`, a line ` --> file:line:column`, then an excerpt.
+fn explain(folder: &str, error: &ErrorKind) -> Vec<Problem> {
+    let text = match error {
+        ErrorKind::SyntaxError(report) => {
+            return vec![syntax_problem(format!("{folder}/{}", report.filename()), report)];
+        }
+        other => other.to_string(),
+    };
+    let mut problems = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(first) = lines.next() {
+        let Some(message) = first.strip_prefix("error: ") else { continue };
+        let Some(place) = lines.peek().and_then(|line| line.trim_start().strip_prefix("--> ")) else {
+            continue;
+        };
+        let mut parts = place.rsplitn(3, ':');
+        let line = parts.nth(1).and_then(|line| line.parse().ok());
+        let file = parts.next().unwrap_or(place);
+        problems.push(Problem::error(format!("{folder}/{file}"), line, message, remedy_for(message)));
+    }
+    if problems.is_empty() {
+        problems.push(Problem::error(folder, None, text, ""));
+    }
+    problems
+}
+
+fn remedy_for(message: &str) -> String {
+    let known: &[(&str, &[&str])] =
+        &[("Unknown filter `", &FILTERS), ("Unknown test `", &TESTS), ("Unknown function `", &FUNCTIONS)];
+    for (prefix, names) in known {
+        if let Some(name) = message.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('`')) {
+            return did_you_mean(name, names.iter().copied(), format!("known: {}", names.join(", ")));
+        }
+    }
+    String::new()
+}
+
+/// A message without names that only the rewriting uses.
+pub(super) fn without_reserved_names(message: &str) -> String {
+    message.replace("__tera_loop_", "loop.")
+}
