@@ -10,7 +10,9 @@ mod values;
 mod wrap;
 
 use std::collections::HashMap;
+use std::iter::repeat_n;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
@@ -23,7 +25,7 @@ use tokio::sync::Mutex;
 
 use self::open::{Connected, Location, message};
 use self::values::{bind, decode, key_bytes};
-use self::wrap::{Include, MAX_PARAMETERS, PREFIX, included, is_whole, ordered};
+use self::wrap::{Include, PREFIX, included, is_whole, most_parents, ordered};
 use super::text::{order_terms, single_select};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
@@ -31,6 +33,8 @@ use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 const BATCH_ROWS: usize = 500;
 /// or when its values take about so much memory.
 const BATCH_BYTES: usize = 4 << 20;
+/// SQLite's own steps between two looks at whether anybody still waits: about a millisecond.
+const PROGRESS_STEPS: i32 = 10_000;
 
 /// A SQLite database.
 #[derive(Debug)]
@@ -75,12 +79,23 @@ impl Sqlite {
     async fn begin(&self) -> Result<SqliteSnapshot, DatabaseError> {
         let (connected, _) = self.connected().await?;
         let mut transaction = connected.pool.begin().await.map_err(failed)?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let goes_on = Arc::clone(&abandoned);
+        let mut handle = transaction.lock_handle().await.map_err(failed)?;
+        handle.set_progress_handler(PROGRESS_STEPS, move || !goes_on.load(Ordering::Relaxed));
+        drop(handle);
         // BEGIN alone takes no snapshot: the first read does. That it reads a table makes SQLite load a
         // changed schema now, not only after statements were prepared for the old one.
         let first = "SELECT schema_version FROM pragma_schema_version, (SELECT count(*) FROM sqlite_schema)";
         let schema = sqlx::query_scalar(first).fetch_one(&mut *transaction).await;
         let schema = schema.map_err(failed)?;
-        Ok(SqliteSnapshot { transaction, schema, described: HashMap::new(), whole: HashMap::new() })
+        Ok(SqliteSnapshot {
+            abandoned,
+            transaction,
+            schema,
+            described: HashMap::new(),
+            whole: HashMap::new(),
+        })
     }
 }
 
@@ -105,6 +120,8 @@ impl Database for Sqlite {
 
 /// One moment of a SQLite database; rolled back when dropped.
 struct SqliteSnapshot {
+    /// Set when this is dropped: a query that still runs then is interrupted.
+    abandoned: Arc<AtomicBool>,
     transaction: Transaction<'static, sqlx::Sqlite>,
     /// Changes with every DDL statement.
     schema: i64,
@@ -112,6 +129,12 @@ struct SqliteSnapshot {
     described: HashMap<String, Columns>,
     /// Whether an include's query is evaluated as a whole unless narrowed, by its statement.
     whole: HashMap<String, bool>,
+}
+
+impl Drop for SqliteSnapshot {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
 }
 
 impl SqliteSnapshot {
@@ -163,19 +186,21 @@ impl SqliteSnapshot {
         &mut self,
         include: &Include<'_>,
         keys: &[&[Value]],
+        narrow: bool,
     ) -> Result<Vec<Vec<Row>>, DatabaseError> {
-        let narrow = self.is_whole(include).await?;
         // Few sizes, so that prepared statements are used again; NULL keys match nothing.
-        let size = keys.len().next_power_of_two().min(MAX_PARAMETERS / include.on.len());
+        let size = keys.len().next_power_of_two().min(most_parents(include, narrow));
         let sql = self.tagged(&included(include, size, narrow));
+        let padding = size - keys.len();
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for key in keys {
-            for value in *key {
+        for value in keys.iter().copied().flatten().chain(repeat_n(&Value::Null, padding * include.on.len()))
+        {
+            query = bind(query, value);
+        }
+        for column in 0..if narrow { include.on.len() } else { 0 } {
+            for value in keys.iter().map(|key| &key[column]).chain(repeat_n(&Value::Null, padding)) {
                 query = bind(query, value);
             }
-        }
-        for _ in keys.len() * include.on.len()..size * include.on.len() {
-            query = bind(query, &Value::Null);
         }
         let mut lists = vec![Vec::new(); keys.len()];
         let mut stream = query.fetch(&mut *self.transaction);
@@ -234,8 +259,9 @@ impl Snapshot for SqliteSnapshot {
             }));
         }
         let mut lists = Vec::with_capacity(keys.len());
-        for chunk in keys.chunks(MAX_PARAMETERS / on.len()) {
-            lists.extend(self.included_chunk(&include, chunk).await?.into_iter().map(Some));
+        let narrow = !keys.is_empty() && self.is_whole(&include).await?;
+        for chunk in keys.chunks(most_parents(&include, narrow)) {
+            lists.extend(self.included_chunk(&include, chunk, narrow).await?.into_iter().map(Some));
         }
         Ok(hand_out(lists, &wanted))
     }

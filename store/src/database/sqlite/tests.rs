@@ -350,3 +350,17 @@ async fn big_rows_make_small_batches() {
     let lengths: Vec<usize> = rows.batches.map(|batch| batch.unwrap().len()).collect().await;
     assert!(lengths.len() == 8 && lengths.iter().all(|length| *length == 5), "{lengths:?}");
 }
+
+#[tokio::test]
+async fn a_query_nobody_waits_for_is_interrupted() {
+    let (_folder, database, _other) = database("CREATE TABLE t (id)").await;
+    let endless =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS most FROM n";
+    let soon = std::time::Duration::from_millis(20);
+    for _ in 0..12 {
+        let mut snapshot = database.snapshot().await.unwrap();
+        assert!(tokio::time::timeout(soon, read(&mut *snapshot, endless, None)).await.is_err(), "it runs");
+    }
+    let held = futures_util::future::join_all((0..8).map(|_| database.snapshot())).await;
+    assert!(held.iter().all(Result::is_ok), "their connections are free again");
+}

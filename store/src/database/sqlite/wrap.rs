@@ -12,8 +12,13 @@ use crate::database::text::quoted;
 /// Names that are ours.
 pub(super) const PREFIX: &str = "edgepress_";
 
+/// How many parents fit in one statement.
+pub(super) fn most_parents(include: &Include<'_>, narrow: bool) -> usize {
+    MAX_PARAMETERS / (include.on.len() * if narrow { 2 } else { 1 })
+}
+
 /// Parameters of one statement (SQLite's SQLITE_MAX_VARIABLE_NUMBER).
-pub(super) const MAX_PARAMETERS: usize = 32_766;
+const MAX_PARAMETERS: usize = 32_766;
 
 /// An include's query, checked.
 pub(super) struct Include<'a> {
@@ -31,11 +36,12 @@ pub(super) fn ordered(query: &str, columns: &Columns, order_by: Option<&str>) ->
     format!("WITH edgepress_q({names}) AS ({query}\n) SELECT * FROM edgepress_q ORDER BY {order}")
 }
 
-/// The rows of an include for `parents` parents, whose keys are parameters from `?1`, parent by parent.
-/// Its columns are followed by the parent's ordinal.
+/// The rows of an include for `parents` parents, whose keys are its parameters, parent by parent. Its
+/// columns are followed by the parent's ordinal.
 ///
-/// `narrow` repeats the keys as IN lists, which SQLite can push into a subquery that it would otherwise
-/// evaluate for all keys. They say nothing new: IN compares as `=` does.
+/// `narrow` repeats the keys as IN lists, column by column, which SQLite can push into a subquery that it
+/// would otherwise evaluate for all keys. They say nothing new: IN compares as `=` does. (Their
+/// parameters are further ones: numbered ones would be looked up in a list, one by one.)
 pub(super) fn included(include: &Include<'_>, parents: usize, narrow: bool) -> String {
     let Include { query, columns, on, order_by, limit } = include;
     let (names, ties) = (names(columns), ties(columns));
@@ -47,9 +53,7 @@ pub(super) fn included(include: &Include<'_>, parents: usize, narrow: bool) -> S
     sql.push_str(") AS (VALUES ");
     for parent in 0..parents {
         write_to(&mut sql, format_args!("{}({parent}", if parent == 0 { "" } else { "," }));
-        for number in 1..=on.len() {
-            write_to(&mut sql, format_args!(",?{}", parent * on.len() + number));
-        }
+        sql.push_str(&",?".repeat(on.len()));
         sql.push(')');
     }
     write_to(&mut sql, format_args!("), edgepress_q({names}) AS ({query}\n) "));
@@ -60,12 +64,8 @@ pub(super) fn included(include: &Include<'_>, parents: usize, narrow: bool) -> S
         let column = quoted(column);
         write_to(&mut join, format_args!("{and}edgepress_q.{column} = edgepress_p.edgepress_k{}", index + 1));
         if narrow {
-            write_to(&mut join, format_args!(" AND edgepress_q.{column} IN ("));
-            for parent in 0..parents {
-                let comma = if parent == 0 { "" } else { "," };
-                write_to(&mut join, format_args!("{comma}?{}", parent * on.len() + index + 1));
-            }
-            join.push(')');
+            let list = ",?".repeat(parents);
+            write_to(&mut join, format_args!(" AND edgepress_q.{column} IN ({})", &list[1..]));
         }
     }
     match limit {
