@@ -96,7 +96,7 @@ pub(crate) struct Dev {
 
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
-    /// Render everything (this version always does)
+    /// Trust nothing that is stored: read it all, and store anew what is missing or altered
     #[arg(long)]
     pub(crate) full: bool,
     /// Print what would change, and change nothing

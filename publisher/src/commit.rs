@@ -27,6 +27,8 @@ pub(crate) struct Next {
     pub(crate) time: u64,
     /// Milliseconds since 1970.
     pub(crate) floor: u64,
+    /// Numbers up to this one were given away, even if `current` no longer says so.
+    pub(crate) used: u64,
 }
 
 /// Records that were written into the open pack: number to place, as that pack itself writes it.
@@ -68,7 +70,7 @@ pub(crate) fn successor(live: &Live, next: Next, writer: &str, archived: Option<
             skip.place = place.map(|place| StoredPlace { pack: Some(pack), ..*place });
         }
     }
-    let number = before.map_or(1, |before| before.number + 1);
+    let number = before.map_or(0, |before| before.number).max(next.used) + 1;
     let record = Record {
         number,
         ordinal: before.map_or(0, |before| before.ordinal + 1),

@@ -29,8 +29,9 @@ use crate::progress::Progress;
 use crate::render::{entry, Candidate, Rendered, Renderers};
 use crate::rows::{Reader, Spooled};
 use crate::sort::Sorter;
+use crate::sound::{sound, Sound};
 use crate::source::{Source, MAX_STATIC};
-use crate::{codec, Publisher};
+use crate::{codec, follower, Publisher};
 
 /// How late after planning new bodies count as changed, in milliseconds: `Last-Modified` must not lie
 /// before the swap, or a client that read the old body in between keeps it.
@@ -42,6 +43,9 @@ const MAX_ERRORS: usize = 20;
 /// How a publish is to behave.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
+    /// Believe nothing that is stored: read all of the live release, store anew whatever is missing or
+    /// altered, and write every object of the mirror.
+    pub full: bool,
     /// Only say what would change.
     pub dry_run: bool,
     /// Go ahead whatever the guard says.
@@ -52,6 +56,17 @@ pub struct Options {
     pub keep_going: bool,
     /// List up to so many differences.
     pub list: usize,
+}
+
+impl Options {
+    /// Why there is a new release, in a few words.
+    fn cause(self) -> &'static str {
+        match self {
+            Self { resume: true, .. } => "publish --resume",
+            Self { full: true, .. } => "publish --full",
+            _ => "publish",
+        }
+    }
 }
 
 /// What a publish did.
@@ -111,16 +126,18 @@ impl Publisher {
         if let Some(before) = before.filter(|before| before.state == State::Held && !options.resume) {
             return Err(PublishError::Held(before.number));
         }
-        let old = match before {
-            Some(before) => self.releases.index(before).await?,
-            None => Index::default(),
+        let sound = match before {
+            Some(before) if options.full => sound(&self.releases, before).await?,
+            Some(before) => Sound { index: self.releases.index(before).await?, ..Sound::default() },
+            None => Sound::default(),
         };
+        let old = &sound.index;
         let (maker, files) = prepare(source)?;
         let maker = Arc::new(maker);
 
         progress.begin("reading and rendering");
         let snapshot = database.snapshot().await.map_err(PublishError::Database)?;
-        let collected = self.collect(&maker, &files, snapshot, &old, options, progress).await?;
+        let collected = self.collect(&maker, &files, snapshot, old, options, progress).await?;
         if collected.failed > 0 && !options.keep_going {
             return Err(PublishError::Keys(collected.errors, collected.failed));
         }
@@ -134,7 +151,7 @@ impl Publisher {
 
         progress.begin("comparing");
         let stamp = (self.clock)() + STAMP;
-        let (mut plan, packs) = self.plan(&maker, collected, &old, stamp, options.list).await?;
+        let (mut plan, packs) = self.plan(&maker, collected, old, stamp, options.list).await?;
         report.counts = plan.counts;
         report.differences = std::mem::take(&mut plan.differences);
         if options.dry_run {
@@ -142,18 +159,19 @@ impl Publisher {
             report.root = before.map_or_else(String::new, |before| before.root.to_string());
             return Ok(report);
         }
-        guard(&plan, &old, source.site.publish.guard, options.yes)?;
+        guard(&plan, before, source.site.publish.guard, options.yes)?;
 
         progress.begin("writing");
-        let released = self.write(&maker, live, &old, plan, packs, stamp, options).await?;
+        let released = self.write(&maker, live, &sound, plan, packs, stamp, options).await?;
         let (current, index) = (released.current, released.index);
+        report.counts = released.counts;
         report.bytes_uploaded = released.bytes;
         report.released = released.is_new;
         report.release = current.live().number;
         report.root = current.live().root.to_string();
 
         progress.begin("mirroring");
-        self.follow(current.live(), &index, &maker.definition().site).await?;
+        self.follow(&current, &index, &maker.definition().site, options.full).await?;
         Ok(report)
     }
 
@@ -273,32 +291,35 @@ impl Publisher {
         &self,
         maker: &Arc<Maker>,
         live: Live,
-        old: &Index,
+        sound: &Sound,
         plan: Plan,
         packs: Packs,
         stamp: u64,
         options: Options,
     ) -> Result<Released, PublishError> {
-        let counts = plan.counts;
-        let (mut index, mut packs) = self.edit_trees(old, plan, packs).await?;
+        let mut counts = plan.counts;
+        let (mut index, mut packs) = self.edit_trees(&sound.index, plan, packs).await?;
         let (hash, content) = maker.definition().encode();
         let before = live.as_ref().map(|(current, _)| current.live());
         let root = index.root();
         let is_same_root = before.is_some_and(|before| before.root == root);
         let is_same_definition = before.is_some_and(|before| before.definition.hash == hash);
         let resumes = before.is_some_and(|before| before.state == State::Held);
-        if is_same_root && is_same_definition && !resumes {
+        if is_same_root {
+            counts = Counts { documents: counts.documents, ..Counts::default() };
+        }
+        if is_same_root && is_same_definition && !resumes && !sound.is_damaged {
             let (_, bytes) = packs.finish().await?;
             let (current, _) = live.ok_or_else(|| PublishError::Task("nothing is live, but the same".to_owned()))?;
-            return Ok(Released { current, index, bytes, is_new: false });
+            return Ok(Released { current, index, counts, bytes, is_new: false });
         }
         let archived = commit::archive(&mut packs.writer, &live);
         let definition = match before {
-            Some(before) if is_same_definition => Place::Known(before.definition.place),
+            Some(before) if is_same_definition && !sound.lacks_definition => Place::Known(before.definition.place),
             _ => Place::New(packs.writer.append(Kind::Definition, &content)),
         };
         let place = match before {
-            Some(before) if is_same_root => Place::Known(before.index),
+            Some(before) if is_same_root && !sound.is_damaged => Place::Known(before.index),
             _ => {
                 let content = index.encode(&packs.writer);
                 Place::New(packs.writer.append(Kind::Index, &content))
@@ -314,16 +335,17 @@ impl Publisher {
             index: place.stored(&writer)?,
             definition: Named { hash, place: definition.stored(&writer)? },
             counts,
-            cause: if options.resume { "publish --resume" } else { "publish" }.to_owned(),
+            cause: options.cause().to_owned(),
             state: State::Live,
             time,
             // A publish so slow that its stamp has passed: no document may look older than the swap.
             floor: before.map_or(0, |before| before.floor).max(if time + 1_000 > stamp { time + STAMP } else { 0 }),
+            used: if live.is_none() { follower::used(&self.releases).await? } else { 0 },
         };
         let last = writer.last_closed();
         let new = commit::successor(&live, next, &self.writer, last.map(|pack| (&archived, pack)));
         let current = commit::swap(&self.releases, &live, new).await?;
-        Ok(Released { current, index, bytes, is_new: true })
+        Ok(Released { current, index, counts, bytes, is_new: true })
     }
 
     async fn edit_trees(&self, old: &Index, plan: Plan, mut packs: Packs) -> Result<(Index, Packs), PublishError> {
@@ -342,12 +364,24 @@ impl Publisher {
         tokio::task::spawn_blocking(job).await?
     }
 
-    /// Brings the followers up to a release.
-    pub(crate) async fn follow(&self, record: &Record, index: &Index, site: &Definition) -> Result<(), PublishError> {
-        match &self.objects {
-            Some(objects) => crate::follower::follow(self, objects, record, index, site).await,
-            None => Ok(()),
-        }
+    /// Brings the followers up to the live release; `anew`: whatever their cursors say.
+    pub(crate) async fn follow(
+        &self,
+        current: &Current,
+        index: &Index,
+        site: &Definition,
+        anew: bool,
+    ) -> Result<(), PublishError> {
+        let Some(objects) = &self.objects else { return Ok(()) };
+        let followed = follower::follow(self, objects, (current, index), site, anew).await;
+        let Err(source) = followed else { return Ok(()) };
+        let cursor = follower::read(&self.releases).await.ok().and_then(Result::ok);
+        Err(PublishError::Lagging {
+            release: current.live().number,
+            follower: follower::OBJECTS,
+            reached: cursor.and_then(|cursor| cursor.reached).map_or(0, |reached| reached.number),
+            source: Box::new(source),
+        })
     }
 }
 
@@ -355,6 +389,7 @@ impl Publisher {
 struct Released {
     current: Current,
     index: Index,
+    counts: Counts,
     bytes: u64,
     is_new: bool,
 }
@@ -402,13 +437,15 @@ impl Collected {
     }
 }
 
-fn guard(plan: &Plan, old: &Index, guard: f64, yes: bool) -> Result<(), PublishError> {
-    let documents = old.documents();
-    let lost = plan.counts.removed + plan.emptied;
+fn guard(plan: &Plan, before: Option<&Record>, guard: f64, yes: bool) -> Result<(), PublishError> {
+    let documents = before.map_or(0, |before| before.counts.documents);
+    // Where the old index could not be read, only the numbers tell what goes.
+    let removed = plan.counts.removed.max(documents.saturating_sub(plan.counts.documents));
+    let lost = removed + plan.emptied;
     if yes || lost == 0 || lost as f64 <= documents as f64 * guard {
         return Ok(());
     }
-    Err(PublishError::Guard { removed: plan.counts.removed, emptied: plan.emptied, documents, guard })
+    Err(PublishError::Guard { removed, emptied: plan.emptied, documents, guard })
 }
 
 type StaticFiles = Arc<BTreeMap<String, (std::path::PathBuf, Version)>>;

@@ -32,6 +32,7 @@ pub(crate) async fn publish(options: &cli::Publish, site: &Path, format: Format)
     let database = wired.database().await?;
     let progress = Arc::new(Progress::default());
     let options = Options {
+        full: options.full,
         dry_run: options.dry_run,
         yes: options.yes,
         resume: options.resume,
