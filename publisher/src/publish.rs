@@ -340,7 +340,7 @@ impl Publisher {
             time,
             // A publish so slow that its stamp has passed: no document may look older than the swap.
             floor: before.map_or(0, |before| before.floor).max(if time + 1_000 > stamp { time + STAMP } else { 0 }),
-            used: if live.is_none() { follower::used(&self.releases).await? } else { 0 },
+            used: follower::used(&self.releases).await?,
         };
         let last = writer.last_closed();
         let new = commit::successor(&live, next, &self.writer, last.map(|pack| (&archived, pack)));
