@@ -108,6 +108,9 @@ pub(crate) struct Publish {
     /// Go ahead even if much would be removed
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Store everything again, even what the bucket should have: mends a damaged bucket
+    #[arg(long)]
+    pub(crate) rewrite: bool,
     /// Publish what can be made; documents that cannot be made keep their old content
     #[arg(long)]
     pub(crate) keep_going: bool,

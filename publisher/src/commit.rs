@@ -11,12 +11,15 @@ use edgepress_store::bucket::{Swap, Tag};
 use edgepress_store::release::Releases;
 
 use crate::error::PublishError;
+use crate::follower::Cursor;
+use crate::Publisher;
 
 /// What the live release was when the publisher began.
 pub(crate) type Live = Option<(Current, Tag)>;
 
 /// A release about to be committed.
 pub(crate) struct Next {
+    pub(crate) number: u64,
     pub(crate) root: Digest,
     pub(crate) index: StoredPlace,
     pub(crate) definition: Named,
@@ -68,7 +71,7 @@ pub(crate) fn successor(live: &Live, next: Next, writer: &str, archived: Option<
             skip.place = place.map(|place| StoredPlace { pack: Some(pack), ..*place });
         }
     }
-    let number = before.map_or(1, |before| before.number + 1);
+    let number = next.number;
     let record = Record {
         number,
         ordinal: before.map_or(0, |before| before.ordinal + 1),
@@ -105,5 +108,17 @@ pub(crate) async fn swap(releases: &Releases, live: &Live, new: Current) -> Resu
     match releases.record(&now, number).await {
         Ok(record) if record.writer == new.live().writer => Ok(new),
         _ => Err(swapped.err().map_or(PublishError::Lost(now.live().number), PublishError::from)),
+    }
+}
+
+impl Publisher {
+    /// The number of the next release: greater than any that a reader may have seen, even if `current`
+    /// was lost or restored from an older copy.
+    pub(crate) async fn next_number(&self, before: Option<&Record>) -> Result<u64, PublishError> {
+        // A cursor that cannot be read says nothing; whoever follows by it says so.
+        let cursor = Cursor::read(&self.releases).await.ok();
+        let seen = cursor.iter().flat_map(|cursor| cursor.reached.iter().chain(&cursor.applying));
+        let numbers = seen.map(|reached| reached.number).chain(before.map(|before| before.number));
+        Ok(numbers.max().unwrap_or(0) + 1)
     }
 }

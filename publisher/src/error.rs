@@ -77,15 +77,13 @@ pub enum PublishError {
         source: std::io::Error,
     },
     /// A follower did not reach the release, which is live all the same.
-    #[error("release {release} is live, but {follower} lags behind at {reached}")]
+    #[error("release {release} is live, but `{follower}` could not be brought up to it; the next publish tries again")]
     Lagging {
         /// The live release.
         release: u64,
         /// The follower.
         follower: &'static str,
-        /// The release it has reached.
-        reached: u64,
-        /// Its last error.
+        /// Why.
         source: Box<Self>,
     },
     /// A thread of ours ended early.

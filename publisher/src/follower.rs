@@ -87,6 +87,14 @@ impl Cursor {
         })
     }
 
+    /// The index of the release that was reached; empty before the first.
+    async fn index(&self, releases: &Releases) -> Result<Index, PublishError> {
+        match &self.reached {
+            Some(reached) => reached.index(releases).await,
+            None => Ok(Index::default()),
+        }
+    }
+
     async fn write(&self, releases: &Releases) -> Result<(), PublishError> {
         let body = serde_json::to_vec(self).expect("cursors always print as JSON");
         let headers = Headers { content_type: Some("application/json".into()), cache_control: Some("no-store".into()) };
@@ -110,15 +118,10 @@ pub(crate) async fn follow(
         cursor = Cursor { format: 1, bucket: other, reached: None, applying: None };
     }
     let mirror = Mirror { releases: releases.clone(), objects: objects.clone(), policies: policies(site) };
-    let mut reached = match &cursor.reached {
-        Some(reached) => reached.index(releases).await?,
-        None => Index::default(),
-    };
     let goal = Reached::of(record);
     if let Some(applying) = cursor.applying.take().filter(|applying| *applying != goal) {
         let begun = applying.index(releases).await?;
-        mirror.apply(&reached, &begun).await?;
-        reached = begun;
+        mirror.apply(&cursor.index(releases).await?, &begun).await?;
         cursor.reached = Some(applying);
         cursor.write(releases).await?;
     }
@@ -128,7 +131,7 @@ pub(crate) async fn follow(
     if cursor.reached.as_ref().is_none_or(|reached| reached.root != goal.root) {
         cursor.applying = Some(goal.clone());
         cursor.write(releases).await?;
-        mirror.apply(&reached, index).await?;
+        mirror.apply(&cursor.index(releases).await?, index).await?;
     }
     cursor.reached = Some(goal);
     cursor.applying = None;

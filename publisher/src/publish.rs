@@ -23,6 +23,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::commit::{self, Live, Next};
 use crate::error::PublishError;
+use crate::follower::OBJECTS;
 use crate::packs::Packs;
 use crate::plan::{Difference, Fresh, Plan, Planner};
 use crate::progress::Progress;
@@ -50,6 +51,8 @@ pub struct Options {
     pub resume: bool,
     /// Publish what can be made; documents that cannot keep their old content.
     pub keep_going: bool,
+    /// Store everything again, even what the bucket should have: mends a damaged bucket.
+    pub rewrite: bool,
     /// List up to so many differences.
     pub list: usize,
 }
@@ -112,8 +115,9 @@ impl Publisher {
             return Err(PublishError::Held(before.number));
         }
         let old = match before {
-            Some(before) => self.releases.index(before).await?,
-            None => Index::default(),
+            // What may be damaged is not looked at.
+            Some(before) if !options.rewrite => self.releases.index(before).await?,
+            _ => Index::default(),
         };
         let (maker, files) = prepare(source)?;
         let maker = Arc::new(maker);
@@ -142,7 +146,7 @@ impl Publisher {
             report.root = before.map_or_else(String::new, |before| before.root.to_string());
             return Ok(report);
         }
-        guard(&plan, &old, source.site.publish.guard, options.yes)?;
+        guard(&plan, before, source.site.publish.guard, options.yes)?;
 
         progress.begin("writing");
         let released = self.write(&maker, live, &old, plan, packs, stamp, options).await?;
@@ -287,18 +291,18 @@ impl Publisher {
         let is_same_root = before.is_some_and(|before| before.root == root);
         let is_same_definition = before.is_some_and(|before| before.definition.hash == hash);
         let resumes = before.is_some_and(|before| before.state == State::Held);
-        if is_same_root && is_same_definition && !resumes {
+        if is_same_root && is_same_definition && !resumes && !options.rewrite {
             let (_, bytes) = packs.finish().await?;
             let (current, _) = live.ok_or_else(|| PublishError::Task("nothing is live, but the same".to_owned()))?;
             return Ok(Released { current, index, bytes, is_new: false });
         }
         let archived = commit::archive(&mut packs.writer, &live);
         let definition = match before {
-            Some(before) if is_same_definition => Place::Known(before.definition.place),
+            Some(before) if is_same_definition && !options.rewrite => Place::Known(before.definition.place),
             _ => Place::New(packs.writer.append(Kind::Definition, &content)),
         };
         let place = match before {
-            Some(before) if is_same_root => Place::Known(before.index),
+            Some(before) if is_same_root && !options.rewrite => Place::Known(before.index),
             _ => {
                 let content = index.encode(&packs.writer);
                 Place::New(packs.writer.append(Kind::Index, &content))
@@ -314,7 +318,8 @@ impl Publisher {
             index: place.stored(&writer)?,
             definition: Named { hash, place: definition.stored(&writer)? },
             counts,
-            cause: if options.resume { "publish --resume" } else { "publish" }.to_owned(),
+            number: self.next_number(before).await?,
+            cause: cause(options).to_owned(),
             state: State::Live,
             time,
             // A publish so slow that its stamp has passed: no document may look older than the swap.
@@ -344,10 +349,18 @@ impl Publisher {
 
     /// Brings the followers up to a release.
     pub(crate) async fn follow(&self, record: &Record, index: &Index, site: &Definition) -> Result<(), PublishError> {
-        match &self.objects {
-            Some(objects) => crate::follower::follow(self, objects, record, index, site).await,
-            None => Ok(()),
-        }
+        let Some(objects) = &self.objects else { return Ok(()) };
+        crate::follower::follow(self, objects, record, index, site).await.map_err(|error| {
+            PublishError::Lagging { release: record.number, follower: OBJECTS, source: Box::new(error) }
+        })
+    }
+}
+
+fn cause(options: Options) -> &'static str {
+    match (options.resume, options.rewrite) {
+        (true, _) => "publish --resume",
+        (false, true) => "publish --rewrite",
+        (false, false) => "publish",
     }
 }
 
@@ -402,13 +415,15 @@ impl Collected {
     }
 }
 
-fn guard(plan: &Plan, old: &Index, guard: f64, yes: bool) -> Result<(), PublishError> {
-    let documents = old.documents();
-    let lost = plan.counts.removed + plan.emptied;
+fn guard(plan: &Plan, before: Option<&Record>, guard: f64, yes: bool) -> Result<(), PublishError> {
+    let documents = before.map_or(0, |before| before.counts.documents);
+    // Where the old index was not looked at, fewer documents are known to be gone.
+    let removed = plan.counts.removed.max(documents.saturating_sub(plan.counts.documents));
+    let lost = removed + plan.emptied;
     if yes || lost == 0 || lost as f64 <= documents as f64 * guard {
         return Ok(());
     }
-    Err(PublishError::Guard { removed: plan.counts.removed, emptied: plan.emptied, documents, guard })
+    Err(PublishError::Guard { removed, emptied: plan.emptied, documents, guard })
 }
 
 type StaticFiles = Arc<BTreeMap<String, (std::path::PathBuf, Version)>>;

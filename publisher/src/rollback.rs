@@ -26,6 +26,7 @@ pub async fn rollback(publisher: &Publisher, number: u64) -> Result<Report, Publ
     let counts = count(publisher, &old, &index).await?;
     let time = (publisher.clock)();
     let next = Next {
+        number: publisher.next_number(Some(current.live())).await?,
         root: target.root,
         index: target.index,
         definition: target.definition,

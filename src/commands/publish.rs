@@ -36,6 +36,7 @@ pub(crate) async fn publish(options: &cli::Publish, site: &Path, format: Format)
         yes: options.yes,
         resume: options.resume,
         keep_going: options.keep_going,
+        rewrite: options.rewrite,
         list: if options.dry_run { LISTED } else { 0 },
     };
     let bar = Bar::draw(&progress, format);

@@ -43,7 +43,7 @@ pub enum ReleaseError {
     Bucket(#[from] BucketError),
     /// An object is not what its name or its hash says.
     #[error(
-        "{object} in {bucket} is damaged ({what}): restore it from a copy, or run `edgepress publish --full`; `edgepress verify` lists what is affected"
+        "{object} in {bucket} is damaged ({what}): restore it from a copy, or store everything again with `edgepress publish --rewrite`; `edgepress verify` lists what is affected"
     )]
     Damaged {
         /// The bucket.
