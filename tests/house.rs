@@ -19,8 +19,18 @@ const NOT_IN_SITE: [&str; 8] = ["tokio", "hyper", "sqlx", "notify", "clap", "tem
 
 /// Licences that let anybody use, change and sell the whole.
 const PERMISSIVE: [&str; 12] = [
-    "MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "0BSD",
-    "Unlicense", "CC0-1.0", "Unicode-3.0", "MIT-0",
+    "MIT",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "0BSD",
+    "Unlicense",
+    "CC0-1.0",
+    "Unicode-3.0",
+    "MIT-0",
 ];
 
 fn metadata() -> Value {
@@ -44,7 +54,9 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// Names of the dependencies of a package, without those of its tests.
 fn dependencies(package: &Value) -> BTreeSet<&str> {
     let all = package["dependencies"].as_array().expect("packages list dependencies").iter();
-    all.filter(|dependency| text(dependency, "kind") != "dev").map(|dependency| text(dependency, "name")).collect()
+    all.filter(|dependency| text(dependency, "kind") != "dev")
+        .map(|dependency| text(dependency, "name"))
+        .collect()
 }
 
 #[test]
@@ -77,9 +89,7 @@ fn the_shared_language_has_no_io() {
 /// Whether some alternative of an SPDX expression is permissive throughout.
 fn is_permissive(expression: &str) -> bool {
     let expression = expression.replace('/', " OR ").replace(['(', ')'], " ");
-    expression
-        .split(" OR ")
-        .any(|all| all.split(" AND ").all(|licence| PERMISSIVE.contains(&licence.trim())))
+    expression.split(" OR ").any(|all| all.split(" AND ").all(|licence| PERMISSIVE.contains(&licence.trim())))
 }
 
 #[test]

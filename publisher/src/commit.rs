@@ -10,9 +10,9 @@ use edgepress_site::version::Digest;
 use edgepress_store::bucket::{Swap, Tag};
 use edgepress_store::release::Releases;
 
+use crate::Publisher;
 use crate::error::PublishError;
 use crate::follower::Cursor;
-use crate::Publisher;
 
 /// What the live release was when the publisher began.
 pub(crate) type Live = Option<(Current, Tag)>;
@@ -44,7 +44,8 @@ pub(crate) fn archive(writer: &mut PackWriter, live: &Live) -> Archived {
             skip.place = skip.place.or_else(|| archived.get(&skip.number).copied());
         }
         let place = writer.append(Kind::Record, &record.encode());
-        archived.insert(record.number, StoredPlace { pack: None, offset: place.offset, length: place.length });
+        archived
+            .insert(record.number, StoredPlace { pack: None, offset: place.offset, length: place.length });
     }
     archived
 }
@@ -62,7 +63,12 @@ pub(crate) fn stored(writer: &PackWriter, place: Place) -> Result<StoredPlace, M
 
 /// The `current` that makes `next` live. `archived` are the waiting records that the pack called `pack`
 /// holds; without them they go on waiting in `current`.
-pub(crate) fn successor(live: &Live, next: Next, writer: &str, archived: Option<(&Archived, Digest)>) -> Current {
+pub(crate) fn successor(
+    live: &Live,
+    next: Next,
+    writer: &str,
+    archived: Option<(&Archived, Digest)>,
+) -> Current {
     let before = live.as_ref().map(|(current, _)| current.live());
     let mut skips: Vec<Skip> = before.map_or_else(Vec::new, Record::skips_of_next);
     if let Some((archived, pack)) = archived {

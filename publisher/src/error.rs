@@ -57,7 +57,9 @@ pub enum PublishError {
         guard: f64,
     },
     /// The site is held.
-    #[error("the site is held since release {0}, a rollback: `edgepress publish --resume` releases what was edited since")]
+    #[error(
+        "the site is held since release {0}, a rollback: `edgepress publish --resume` releases what was edited since"
+    )]
     Held(u64),
     /// Somebody else released first.
     #[error("another publisher released {0} first, so nothing was changed: publish again")]
@@ -77,7 +79,9 @@ pub enum PublishError {
         source: std::io::Error,
     },
     /// A follower did not reach the release, which is live all the same.
-    #[error("release {release} is live, but `{follower}` could not be brought up to it; the next publish tries again")]
+    #[error(
+        "release {release} is live, but `{follower}` could not be brought up to it; the next publish tries again"
+    )]
     Lagging {
         /// The live release.
         release: u64,

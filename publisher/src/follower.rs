@@ -16,13 +16,13 @@ use edgepress_site::release::pack::StoredPlace;
 use edgepress_site::release::{Change, Diff, Entry, Index, Record};
 use edgepress_site::version::Digest;
 use edgepress_store::bucket::{self, Bucket, Headers, Put};
-use edgepress_store::release::{cursor_key, ReleaseError, Releases};
+use edgepress_store::release::{ReleaseError, Releases, cursor_key};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::error::PublishError;
 use crate::Publisher;
+use crate::error::PublishError;
 
 /// Documents that are mirrored together.
 const BATCH: usize = 256;
@@ -82,7 +82,10 @@ impl Cursor {
             return Ok(Self { format: 1, bucket: None, reached: None, applying: None });
         };
         serde_json::from_slice(&object.body).map_err(|source| PublishError::File {
-            what: format!("{key} in {} is not a cursor of this version of edgepress: remove it to mirror anew", releases.bucket().name()),
+            what: format!(
+                "{key} in {} is not a cursor of this version of edgepress: remove it to mirror anew",
+                releases.bucket().name()
+            ),
             source: source.into(),
         })
     }
@@ -97,7 +100,8 @@ impl Cursor {
 
     async fn write(&self, releases: &Releases) -> Result<(), PublishError> {
         let body = serde_json::to_vec(self).expect("cursors always print as JSON");
-        let headers = Headers { content_type: Some("application/json".into()), cache_control: Some("no-store".into()) };
+        let headers =
+            Headers { content_type: Some("application/json".into()), cache_control: Some("no-store".into()) };
         Ok(releases.bucket().put(Put { key: cursor_key(OBJECTS), body: body.into(), headers }).await?)
     }
 }
@@ -200,8 +204,11 @@ impl Mirror {
 
     /// Removes what `old` has and `new` does not.
     async fn remove(&self, old: &Index, new: &Index) -> Result<(), PublishError> {
-        let mut batches =
-            std::pin::pin!(self.batches(old, new, |change| if change.new.is_none() { change.old } else { None }));
+        let mut batches = std::pin::pin!(self.batches(old, new, |change| if change.new.is_none() {
+            change.old
+        } else {
+            None
+        }));
         while let Some(batch) = batches.next().await {
             let keys = batch?.iter().map(|entry| key(entry).to_owned()).collect();
             for result in self.objects.delete_many(keys).await {

@@ -3,11 +3,11 @@
 use edgepress_site::release::record::Counts;
 use edgepress_site::release::{Diff, Index, State};
 
+use crate::Publisher;
 use crate::commit::{self, Next};
 use crate::error::PublishError;
 use crate::packs::Packs;
 use crate::publish::Report;
-use crate::Publisher;
 
 /// Makes release `number` live again under a new number, and holds the site.
 ///

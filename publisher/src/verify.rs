@@ -7,18 +7,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use edgepress_site::release::codec::{put_bytes, put_varint, Reader};
+use edgepress_site::release::codec::{Reader, put_bytes, put_varint};
 use edgepress_site::release::pack;
 use edgepress_site::release::{Child, Current, Index, Kind, Node, Nodes as _, Pack, Place};
 use edgepress_site::version::{Digest, Version};
 use edgepress_store::bucket::{Bucket, BucketError};
-use edgepress_store::release::{cursor_key, pack_key, Blocking, ReleaseError, CURRENT};
+use edgepress_store::release::{Blocking, CURRENT, ReleaseError, cursor_key, pack_key};
 
+use crate::Publisher;
 use crate::error::PublishError;
 use crate::follower::{self, Cursor};
 use crate::progress::Progress;
 use crate::sort::{Item, Sorted, Sorter};
-use crate::Publisher;
 
 /// At most so many bad objects are listed; all are counted.
 const MAX_LISTED: usize = 100;
@@ -65,7 +65,9 @@ impl Verified {
         match error {
             ReleaseError::Damaged { object, what, .. } => self.bad(object, what.to_string()),
             ReleaseError::Current { source, .. } => self.bad(CURRENT, source.to_string()),
-            ReleaseError::Bucket(error) if is_damage(&error) => self.bad(error.object.clone(), error.message.clone()),
+            ReleaseError::Bucket(error) if is_damage(&error) => {
+                self.bad(error.object.clone(), error.message.clone())
+            }
             error => return Err(error.into()),
         }
         Ok(())
@@ -102,7 +104,12 @@ impl Item for Expected {
         let mut reader = Reader::new(record);
         let pack = Pack::Named(Digest(reader.array()?));
         let place = Place { pack, offset: reader.varint()?, length: reader.varint32()? };
-        Ok(Self { place, version: Version(reader.array()?), size: reader.varint()?, path: reader.text()?.into() })
+        Ok(Self {
+            place,
+            version: Version(reader.array()?),
+            size: reader.varint()?,
+            path: reader.text()?.into(),
+        })
     }
 }
 
@@ -256,7 +263,10 @@ fn check_pack(name: Digest, content: Option<&[u8]>, found: &mut Verified) {
     match content {
         None => found.bad(pack_key(name), "it is missing"),
         Some(pack) if Digest::of(pack) != name => {
-            found.bad(pack_key(name), format!("it was altered: its {} bytes hash to {}", pack.len(), Digest::of(pack)));
+            found.bad(
+                pack_key(name),
+                format!("it was altered: its {} bytes hash to {}", pack.len(), Digest::of(pack)),
+            );
         }
         Some(_) => {}
     }
@@ -287,7 +297,8 @@ async fn mirror(
         }
     };
     let (Some(reached), None) = (&cursor.reached, &cursor.applying) else {
-        let problem = "the mirror was cut off while it was brought up to date: `edgepress publish` finishes it";
+        let problem =
+            "the mirror was cut off while it was brought up to date: `edgepress publish` finishes it";
         found.bad(cursor_key(follower::OBJECTS), problem);
         return Ok(());
     };

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::definition::{Collection, Document, Pages, PAGE};
+use crate::definition::{Collection, Document, PAGE, Pages};
 use crate::path::DocPath;
 use crate::pattern::{ExpandError, Pattern};
 use crate::problem::Problems;
@@ -193,7 +193,8 @@ impl Maker {
         page: Option<&Page>,
     ) -> Result<Made, Failed> {
         let number = page.map(|page| page.number);
-        let path = expand(pattern, row, number).map_err(|error| Failed { path: None, reason: error.into() })?;
+        let path =
+            expand(pattern, row, number).map_err(|error| Failed { path: None, reason: error.into() })?;
         let at = |reason: Reason| Failed { path: Some(path.clone()), reason };
         // A path that another document owns is not this row's: its old document is not kept for it.
         let owns = self.router.owns(&path, owner, |column| text(row, number, column));

@@ -112,7 +112,8 @@ impl Developing {
         self.version = Some(database.data_version().await?);
         let progress = Arc::new(Progress::default());
         let bar = Bar::draw(&progress, self.format);
-        let report = self.wired.publisher.publish(&self.wired.source, database, Options::default(), &progress).await;
+        let report =
+            self.wired.publisher.publish(&self.wired.source, database, Options::default(), &progress).await;
         drop(bar);
         Ok((report?, begun.elapsed().as_millis() as u64))
     }
@@ -121,13 +122,20 @@ impl Developing {
         self.origin.follow_now();
         self.origin.wait_for(report.release).await;
         match self.format {
-            Format::Json => output::result(self.format, &json!({ "url": address, "elapsed_ms": elapsed_ms, "report": report }), ""),
+            Format::Json => output::result(
+                self.format,
+                &json!({ "url": address, "elapsed_ms": elapsed_ms, "report": report }),
+                "",
+            ),
             Format::Text if is_first => {
                 output::line_out(&text(report, *elapsed_ms));
                 output::line_out(&format!("\n  {address}/\n"));
                 let database = &self.wired.source.site.database;
                 let file = self.wired.source.resolve(database.file());
-                output::line_out(&format!("edit rows in {} or files beside it, and see them live; Ctrl-C ends", file.display()));
+                output::line_out(&format!(
+                    "edit rows in {} or files beside it, and see them live; Ctrl-C ends",
+                    file.display()
+                ));
             }
             Format::Text if report.released => output::line_out(&text(report, *elapsed_ms)),
             Format::Text => {}
@@ -181,7 +189,8 @@ impl Watcher {
         let (own, site) = (folder.clone(), folder.join(site.file_name().unwrap_or_default()));
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let concerns = |path: &PathBuf| path.parent() != Some(&own) || *path == site;
-            let is_change = |event: &notify::Event| !event.kind.is_access() && event.paths.iter().any(concerns);
+            let is_change =
+                |event: &notify::Event| !event.kind.is_access() && event.paths.iter().any(concerns);
             if event.as_ref().map_or(true, is_change) {
                 let _ = sender.try_send(());
             }

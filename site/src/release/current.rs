@@ -25,10 +25,14 @@ pub struct Current {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CurrentError {
     /// Its format is of a later version, or it is something else.
-    #[error("it is not of a format this version of edgepress reads: it begins with {0:?}; use the version that wrote it, or a later one")]
+    #[error(
+        "it is not of a format this version of edgepress reads: it begins with {0:?}; use the version that wrote it, or a later one"
+    )]
     Unknown(String),
     /// Its content is not what its hash says.
-    #[error("its content was altered after it was written; restore it from a copy, or remove it and publish again")]
+    #[error(
+        "its content was altered after it was written; restore it from a copy, or remove it and publish again"
+    )]
     Altered,
     /// Its content is no list of records.
     #[error("its records do not make sense: {0}")]
@@ -60,10 +64,14 @@ impl Current {
     /// # Errors
     /// It was altered, or is of an unknown format.
     pub fn decode(bytes: &[u8]) -> Result<Self, CurrentError> {
-        let begin = || CurrentError::Unknown(String::from_utf8_lossy(&bytes[..bytes.len().min(32)]).into_owned());
+        let begin =
+            || CurrentError::Unknown(String::from_utf8_lossy(&bytes[..bytes.len().min(32)]).into_owned());
         let rest = bytes.strip_prefix(HEADER.as_bytes()).ok_or_else(begin)?;
         let (hash, rest) = rest.split_at_checked(64).ok_or(CurrentError::Altered)?;
-        let json = rest.strip_prefix(b"\n").and_then(|rest| rest.strip_suffix(b"\n")).ok_or(CurrentError::Altered)?;
+        let json = rest
+            .strip_prefix(b"\n")
+            .and_then(|rest| rest.strip_suffix(b"\n"))
+            .ok_or(CurrentError::Altered)?;
         if Digest::of(json).to_string().as_bytes() != hash {
             return Err(CurrentError::Altered);
         }
@@ -72,7 +80,9 @@ impl Current {
         let is_descending = current.records.is_sorted_by(|a, b| a.number > b.number);
         let count = current.records.len();
         if !is_descending || count == 0 || count > MAX_RECORDS {
-            return Err(CurrentError::Nonsense(format!("{count} records, which must be 1 to {MAX_RECORDS} in order")));
+            return Err(CurrentError::Nonsense(format!(
+                "{count} records, which must be 1 to {MAX_RECORDS} in order"
+            )));
         }
         Ok(current)
     }

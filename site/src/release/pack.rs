@@ -86,7 +86,8 @@ impl Place {
         let Pack::Named(name) = self.pack else {
             return Err(Malformed("a place in a pack that is not stored yet"));
         };
-        let end = self.offset.checked_add(u64::from(self.length)).ok_or(Malformed("a place beyond any pack"))?;
+        let end =
+            self.offset.checked_add(u64::from(self.length)).ok_or(Malformed("a place beyond any pack"))?;
         Ok((name, self.offset..end))
     }
 }
@@ -155,7 +156,8 @@ pub fn content(kind: Kind, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
     if size / 100_000 > payload.len() {
         return Err(Malformed("a frame claims a content far larger than itself"));
     }
-    let content = zstd::bulk::decompress(payload, size).map_err(|_| Malformed("a frame's checksum or form is wrong"))?;
+    let content = zstd::bulk::decompress(payload, size)
+        .map_err(|_| Malformed("a frame's checksum or form is wrong"))?;
     if content.len() != size {
         return Err(Malformed("a frame's content is cut short"));
     }
@@ -283,7 +285,8 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_of_a_frame_is_noticed() {
-        let frame = Compressor::new().frame(Kind::Body, b"a body that is long enough to be compressed, compressed");
+        let frame =
+            Compressor::new().frame(Kind::Body, b"a body that is long enough to be compressed, compressed");
         for bit in 0..frame.len() * 8 {
             let mut damaged = frame.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

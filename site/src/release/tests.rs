@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::diff::Entries;
 use super::node::{self, Found};
-use super::pack::{content, frames, StoredPlace};
+use super::pack::{StoredPlace, content, frames};
 use super::record::Counts;
 use super::*;
 use crate::version::{Digest, Version};
@@ -72,7 +72,11 @@ fn entry(path: &str, value: u32) -> Entry {
 
 impl Memory {
     /// Applies edits as one release; gives the new tree and how many frames were written.
-    fn apply(&mut self, old: Option<&Child>, edits: &BTreeMap<String, Option<u32>>) -> (Option<Child>, usize) {
+    fn apply(
+        &mut self,
+        old: Option<&Child>,
+        edits: &BTreeMap<String, Option<u32>>,
+    ) -> (Option<Child>, usize) {
         let edits = edits.iter().map(|(path, value)| {
             Ok::<_, Malformed>(match value {
                 Some(value) => Edit::Put(entry(path, *value)),
@@ -84,7 +88,8 @@ impl Memory {
         let root = edit(old, edits, &source, &mut writer).expect("memory does not fail");
         writer.close();
         let frames = writer.frames;
-        let stored = |child: Child| Child { place: writer.writer.stored(child.place).expect("closed"), ..child };
+        let stored =
+            |child: Child| Child { place: writer.writer.stored(child.place).expect("closed"), ..child };
         let root = root.map(stored);
         self.loads.set(source.loads.get());
         (root, frames)
@@ -211,7 +216,8 @@ proptest! {
 #[test]
 fn an_edit_loads_and_writes_only_the_nodes_on_its_way() {
     let mut memory = Memory::default();
-    let everything: BTreeMap<_, _> = (0..20_000).map(|number| (format!("/products/{number:06}.html"), Some(number))).collect();
+    let everything: BTreeMap<_, _> =
+        (0..20_000).map(|number| (format!("/products/{number:06}.html"), Some(number))).collect();
     let (root, _) = memory.apply(None, &everything);
     let root = root.expect("not empty");
     let height = usize::from(root.level) + 1;
@@ -226,9 +232,12 @@ fn an_edit_loads_and_writes_only_the_nodes_on_its_way() {
 #[test]
 fn a_path_is_found_through_the_nodes_on_its_way() {
     let mut memory = Memory::default();
-    let everything: BTreeMap<_, _> = (0..3_000).map(|number| (format!("/{number}.html"), Some(number))).collect();
+    let everything: BTreeMap<_, _> =
+        (0..3_000).map(|number| (format!("/{number}.html"), Some(number))).collect();
     let root = memory.apply(None, &everything).0.expect("not empty");
-    for (path, expected) in [("/17.html", Some(17)), ("/2999.html", Some(2999)), ("/", None), ("/z", None), ("/17.htm", None)] {
+    for (path, expected) in
+        [("/17.html", Some(17)), ("/2999.html", Some(2999)), ("/", None), ("/z", None), ("/17.htm", None)]
+    {
         let mut node = memory.load(&root).expect("readable");
         let found = loop {
             let next = match node.find(path) {
