@@ -128,7 +128,7 @@ fn files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<(String, PathBuf)> {
             // Follows links: a folder of links to shared templates works.
             match std::fs::metadata(&path) {
                 Ok(kind) if kind.is_dir() && prefix.matches('/').count() < 32 => {
-                    waiting.push((format!("{name}/"), path))
+                    waiting.push((format!("{name}/"), path));
                 }
                 Ok(kind) if kind.is_file() => found.push((name, path)),
                 Ok(_) => problem(&path, &"neither a file nor a folder, or too deep"),

@@ -66,7 +66,7 @@ impl Verified {
             ReleaseError::Damaged { object, what, .. } => self.bad(object, what.to_string()),
             ReleaseError::Current { source, .. } => self.bad(CURRENT, source.to_string()),
             ReleaseError::Bucket(error) if is_damage(&error) => {
-                self.bad(error.object.clone(), error.message.clone())
+                self.bad(error.object.clone(), error.message.clone());
             }
             error => return Err(error.into()),
         }

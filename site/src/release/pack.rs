@@ -164,11 +164,14 @@ pub fn content(kind: Kind, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(content)
 }
 
-/// Walks all frames of a whole pack: (place, kind byte, frame).
+/// A frame as it was found in a pack: its place, the byte that tells its kind, itself.
+pub type Found<'a> = (Place, u8, &'a [u8]);
+
+/// Walks all frames of a whole pack.
 ///
 /// # Errors
 /// The pack's header or a frame's length is wrong.
-pub fn frames(name: Digest, pack: &[u8]) -> Result<Vec<(Place, u8, &[u8])>, Malformed> {
+pub fn frames(name: Digest, pack: &[u8]) -> Result<Vec<Found<'_>>, Malformed> {
     let mut rest = pack.strip_prefix(HEADER).ok_or(Malformed("not a pack of a known format"))?;
     let mut offset = HEADER.len();
     let mut frames = Vec::new();
