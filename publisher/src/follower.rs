@@ -11,21 +11,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use edgepress_site::definition::Definition;
 use edgepress_site::policy::{Policy, PolicyDigest};
+use edgepress_site::release::codec::Reader;
 use edgepress_site::release::diff::Entries;
 use edgepress_site::release::pack::StoredPlace;
 use edgepress_site::release::{Change, Diff, Entry, Index, Record};
 use edgepress_site::version::Digest;
 use edgepress_store::bucket::{self, Bucket, Headers, Put};
-use edgepress_store::release::{ReleaseError, Releases, cursor_key};
+use edgepress_store::release::{Blocking, ReleaseError, Releases, cursor_key};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::Publisher;
+use crate::codec;
 use crate::error::PublishError;
+use crate::sort::{Item, Sorter};
 
 /// Documents that are mirrored together.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 
 /// Batches at work at the same time.
 const BATCHES: usize = 2;
@@ -218,7 +221,8 @@ impl Mirror {
         Ok(())
     }
 
-    /// What `pick` takes of each difference, in batches. The difference is walked on a thread of its own.
+    /// What `pick` takes of each difference, in batches, in the order in which bodies lie in packs: so
+    /// neighbours are read together. The difference is walked on a thread of its own.
     fn batches(
         &self,
         old: &Index,
@@ -228,26 +232,75 @@ impl Mirror {
         let (sender, receiver) = mpsc::channel(BATCHES);
         let (old, new, nodes) = (old.clone(), new.clone(), self.releases.blocking());
         tokio::task::spawn_blocking(move || {
-            let mut batch = Vec::new();
-            for change in Diff::new(&old, &new, &nodes) {
-                match change {
-                    Ok(change) => batch.extend(pick(change)),
-                    Err(error) => {
-                        let _ = sender.blocking_send(Err(error.into()));
-                        return;
-                    }
-                }
-                if batch.len() == BATCH && sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-                    return;
-                }
-            }
-            if !batch.is_empty() {
-                let _ = sender.blocking_send(Ok(batch));
+            let send = |batch| sender.blocking_send(Ok(batch)).is_ok();
+            if let Err(error) = walk(&old, &new, &nodes, pick, send) {
+                // Whoever is gone needs no error.
+                let _ = sender.blocking_send(Err(error));
             }
         });
         stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)))
     }
 }
+
+/// Hands what `pick` takes of each difference to `send`, until that says no.
+fn walk(
+    old: &Index,
+    new: &Index,
+    nodes: &Blocking,
+    pick: fn(Change) -> Option<Entry>,
+    mut send: impl FnMut(Vec<Entry>) -> bool,
+) -> Result<(), PublishError> {
+    let mut sorter = Sorter::new();
+    for change in Diff::new(old, new, nodes) {
+        if let Some(entry) = pick(change?) {
+            sorter.push(Placed(entry))?;
+        }
+    }
+    let mut batch = Vec::new();
+    for placed in sorter.sorted()? {
+        batch.push(placed?.0);
+        if batch.len() == BATCH && !send(std::mem::take(&mut batch)) {
+            return Ok(());
+        }
+    }
+    if !batch.is_empty() {
+        send(batch);
+    }
+    Ok(())
+}
+
+/// An entry, ordered by where its body lies.
+struct Placed(Entry);
+
+impl Item for Placed {
+    fn put(&self, out: &mut Vec<u8>) {
+        codec::put_entry(out, &self.0);
+    }
+
+    fn get(record: &[u8]) -> Result<Self, PublishError> {
+        Ok(Self(codec::entry(&mut Reader::new(record))?))
+    }
+}
+
+impl Ord for Placed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.place.cmp(&other.0.place).then_with(|| self.0.path.cmp(&other.0.path))
+    }
+}
+
+impl PartialOrd for Placed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Placed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Placed {}
 
 /// The key of a document's own path.
 pub(crate) fn key(entry: &Entry) -> &str {

@@ -96,13 +96,13 @@ impl Place {
 pub struct Compressor(zstd::bulk::Compressor<'static>);
 
 impl Compressor {
-    /// zstd level 3: where its ratio for small pages stops improving noticeably.
-    const LEVEL: i32 = 3;
+    /// On pages of a few kB, level 3 takes a third more time than level 1 for one hundredth less space.
+    const LEVEL: i32 = 1;
 
     /// A compressor with the format's settings.
     #[must_use]
     pub fn new() -> Self {
-        let mut compressor = zstd::bulk::Compressor::new(Self::LEVEL).expect("level 3 exists");
+        let mut compressor = zstd::bulk::Compressor::new(Self::LEVEL).expect("level 1 exists");
         compressor.set_parameter(CParameter::ChecksumFlag(true)).expect("every zstd has checksums");
         compressor.set_parameter(CParameter::ContentSizeFlag(true)).expect("every zstd has content sizes");
         Self(compressor)
