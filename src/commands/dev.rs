@@ -39,7 +39,6 @@ pub(crate) async fn dev(options: Dev, site: &Path, format: Format) -> Result<()>
     let listen = public.local_addr()?;
     let origin = origin(wired.bucket.clone(), &settings);
     let stop = signals::stop();
-    let serving = tokio::spawn(origin.clone().serve(public, None, stopped(stop.clone())));
     let mut developing = Developing {
         watcher: Watcher::new(&site)?,
         database: None,
@@ -49,7 +48,11 @@ pub(crate) async fn dev(options: Dev, site: &Path, format: Format) -> Result<()>
         site,
         format,
     };
-    developing.run(stop, &format!("http://{listen}")).await?;
+    // The first publish comes first, so that there is something to serve; if it fails, what is live is
+    // served all the same.
+    let first = developing.publish().await;
+    let serving = tokio::spawn(developing.origin.clone().serve(public, None, stopped(stop.clone())));
+    developing.run(first, stop, &format!("http://{listen}")).await?;
     serving.await??;
     Ok(())
 }
@@ -67,15 +70,15 @@ struct Developing {
 }
 
 impl Developing {
-    async fn run(&mut self, stop: watch::Receiver<bool>, address: &str) -> Result<()> {
-        let stopped = stopped(stop);
-        let mut stopped = std::pin::pin!(stopped);
+    async fn run(
+        &mut self,
+        mut released: Result<(Report, u64)>,
+        stop: watch::Receiver<bool>,
+        address: &str,
+    ) -> Result<()> {
+        let mut stopped = std::pin::pin!(stopped(stop));
         let mut is_first = true;
         loop {
-            let released = tokio::select! {
-                () = &mut stopped => return Ok(()),
-                released = self.publish() => released,
-            };
             match released {
                 Ok(report) => self.tell(&report, is_first, address).await,
                 Err(error) => {
@@ -91,6 +94,10 @@ impl Developing {
                 () = &mut stopped => return Ok(()),
                 changed = self.changed() => changed?,
             }
+            released = tokio::select! {
+                () = &mut stopped => return Ok(()),
+                released = self.publish() => released,
+            };
         }
     }
 
