@@ -38,9 +38,14 @@ impl Source {
     /// A file cannot be read, or the definition has mistakes.
     pub fn load(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, PublishError> {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|source| PublishError::File {
-            what: format!("cannot read {name} (write a first site with `edgepress new DIR`, or name yours with `--site FILE`)"),
-            source,
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "write a first site with `edgepress new DIR`, or name yours with `--site FILE`"
+                }
+                _ => "name the site's definition, a text in UTF-8, with `--site FILE`",
+            };
+            Problems(vec![Problem::error(&name, None, format!("cannot be read: {error}"), remedy)])
         })?;
         let site = definition::parse(&name, &text, env)?;
         let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
