@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 
 /// The format that wrong arguments ask for, as far as it can be told.
 fn asked_format() -> Format {
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let arguments: Vec<String> = arguments.collect();
     let asks = |pair: &[String]| pair[0] == "--format" && pair[1] == "json";
     let is_json =
         arguments.windows(2).any(asks) || arguments.iter().any(|argument| argument == "--format=json");
