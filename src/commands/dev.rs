@@ -50,7 +50,10 @@ pub(crate) async fn dev(options: Dev, site: &Path, format: Format) -> Result<()>
     };
     // The first publish comes first, so that there is something to serve; if it fails, what is live is
     // served all the same.
-    let first = developing.publish().await;
+    let first = tokio::select! {
+        () = stopped(stop.clone()) => return Ok(()),
+        first = developing.publish() => first,
+    };
     let serving = tokio::spawn(developing.origin.clone().serve(public, None, stopped(stop.clone())));
     developing.run(first, stop, &format!("http://{listen}")).await?;
     serving.await??;
@@ -183,7 +186,27 @@ impl Developing {
 struct Watcher {
     events: mpsc::Receiver<()>,
     watcher: notify::RecommendedWatcher,
-    watched: Vec<PathBuf>,
+    watched: Vec<Watched>,
+}
+
+/// A folder that is watched with all that is in it. What is watched is the folder itself: another one
+/// put in its place must be watched anew.
+struct Watched {
+    /// As the site names it.
+    path: PathBuf,
+    /// As it was when it was last watched.
+    canonical: PathBuf,
+    identity: Option<Identity>,
+    /// Whether another folder has come into its place since.
+    is_stale: bool,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(folder: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Watcher {
@@ -207,22 +230,45 @@ impl Watcher {
         Ok(Self { events, watcher, watched: Vec::new() })
     }
 
-    /// Watches the site's folders too, if they are not watched yet.
+    /// Watches the site's folders too, as they are now.
     fn watch(&mut self, source: &Source) {
         let static_files = source.site.static_files.as_deref();
-        for name in std::iter::once(source.site.templates.as_str()).chain(static_files) {
-            let Ok(folder) = source.resolve(name).canonicalize() else { continue };
-            if !self.watched.contains(&folder) {
-                match self.watcher.watch(&folder, RecursiveMode::Recursive) {
-                    Ok(()) => self.watched.push(folder),
-                    Err(error) => eprintln!("cannot watch {}: {error}", folder.display()),
-                }
+        let folders = std::iter::once(source.site.templates.as_str()).chain(static_files);
+        let folders: Vec<PathBuf> = folders.map(|name| source.resolve(name)).collect();
+        let (kept, left): (Vec<_>, Vec<_>) =
+            self.watched.drain(..).partition(|folder| folders.contains(&folder.path) && !folder.is_stale);
+        self.watched = kept;
+        for folder in left {
+            // A folder that is gone is watched no more.
+            let _ = self.watcher.unwatch(&folder.canonical);
+        }
+        for path in folders {
+            if self.watched.iter().any(|folder| folder.path == path) {
+                continue;
             }
+            let identity = identity(&path);
+            let mut folder = Watched { canonical: path.clone(), path, identity, is_stale: false };
+            if let Ok(canonical) = folder.path.canonicalize() {
+                if let Err(error) = self.watcher.watch(&canonical, RecursiveMode::Recursive) {
+                    eprintln!("cannot watch {}: {error}", canonical.display());
+                }
+                folder.canonical = canonical;
+            }
+            self.watched.push(folder);
         }
     }
 
-    /// Whether a file changed since this was last asked.
+    /// Whether a file changed since this was last asked, or another folder stands in a watched one's place.
     fn take(&mut self) -> bool {
-        self.events.try_recv().is_ok()
+        let mut is_changed = self.events.try_recv().is_ok();
+        for folder in &mut self.watched {
+            let now = identity(&folder.path);
+            if folder.identity != now {
+                folder.identity = now;
+                folder.is_stale = true;
+                is_changed = true;
+            }
+        }
+        is_changed
     }
 }
