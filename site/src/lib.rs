@@ -21,4 +21,6 @@ pub mod release;
 pub mod render;
 pub mod router;
 pub mod row;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod version;
