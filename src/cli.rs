@@ -96,7 +96,7 @@ pub(crate) struct Dev {
 
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
-    /// Render everything (this version always does)
+    /// Trust nothing that is stored: read it all, and store anew what is missing or altered
     #[arg(long)]
     pub(crate) full: bool,
     /// Print what would change, and change nothing
@@ -108,9 +108,6 @@ pub(crate) struct Publish {
     /// Go ahead even if much would be removed
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Store everything again, even what the bucket should have: mends a damaged bucket
-    #[arg(long)]
-    pub(crate) rewrite: bool,
     /// Publish what can be made; documents that cannot be made keep their old content
     #[arg(long)]
     pub(crate) keep_going: bool,

@@ -10,16 +10,13 @@ use edgepress_site::version::Digest;
 use edgepress_store::bucket::{Swap, Tag};
 use edgepress_store::release::Releases;
 
-use crate::Publisher;
 use crate::error::PublishError;
-use crate::follower::Cursor;
 
 /// What the live release was when the publisher began.
 pub(crate) type Live = Option<(Current, Tag)>;
 
 /// A release about to be committed.
 pub(crate) struct Next {
-    pub(crate) number: u64,
     pub(crate) root: Digest,
     pub(crate) index: StoredPlace,
     pub(crate) definition: Named,
@@ -30,6 +27,8 @@ pub(crate) struct Next {
     pub(crate) time: u64,
     /// Milliseconds since 1970.
     pub(crate) floor: u64,
+    /// Numbers up to this one were given away, even if `current` no longer says so.
+    pub(crate) used: u64,
 }
 
 /// Records that were written into the open pack: number to place, as that pack itself writes it.
@@ -77,7 +76,7 @@ pub(crate) fn successor(
             skip.place = place.map(|place| StoredPlace { pack: Some(pack), ..*place });
         }
     }
-    let number = next.number;
+    let number = before.map_or(0, |before| before.number).max(next.used) + 1;
     let record = Record {
         number,
         ordinal: before.map_or(0, |before| before.ordinal + 1),
@@ -114,17 +113,5 @@ pub(crate) async fn swap(releases: &Releases, live: &Live, new: Current) -> Resu
     match releases.record(&now, number).await {
         Ok(record) if record.writer == new.live().writer => Ok(new),
         _ => Err(swapped.err().map_or(PublishError::Lost(now.live().number), PublishError::from)),
-    }
-}
-
-impl Publisher {
-    /// The number of the next release: greater than any that a reader may have seen, even if `current`
-    /// was lost or restored from an older copy.
-    pub(crate) async fn next_number(&self, before: Option<&Record>) -> Result<u64, PublishError> {
-        // A cursor that cannot be read says nothing; whoever follows by it says so.
-        let cursor = Cursor::read(&self.releases).await.ok();
-        let seen = cursor.iter().flat_map(|cursor| cursor.reached.iter().chain(&cursor.applying));
-        let numbers = seen.map(|reached| reached.number).chain(before.map(|before| before.number));
-        Ok(numbers.max().unwrap_or(0) + 1)
     }
 }

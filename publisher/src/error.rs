@@ -80,13 +80,15 @@ pub enum PublishError {
     },
     /// A follower did not reach the release, which is live all the same.
     #[error(
-        "release {release} is live, but `{follower}` could not be brought up to it; the next publish tries again"
+        "release {release} is live, but `{follower}` is still at {reached}; the next publish tries again"
     )]
     Lagging {
         /// The live release.
         release: u64,
         /// The follower.
         follower: &'static str,
+        /// The release it has reached; 0 for none.
+        reached: u64,
         /// Why.
         source: Box<Self>,
     },

@@ -5,21 +5,20 @@
 //! release a follower has reached and, while it works, the one it is applying: what was begun is
 //! finished before anything newer, so a crash leaves nothing half old.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use edgepress_site::definition::Definition;
 use edgepress_site::policy::{Policy, PolicyDigest};
 use edgepress_site::release::codec::Reader;
+use edgepress_site::release::cursor::Reached;
 use edgepress_site::release::diff::Entries;
-use edgepress_site::release::pack::StoredPlace;
-use edgepress_site::release::{Change, Diff, Entry, Index, Record};
-use edgepress_site::version::Digest;
+use edgepress_site::release::sealed::SealError;
+use edgepress_site::release::{Change, Current, Cursor, Diff, Entry, Index};
 use edgepress_store::bucket::{self, Bucket, Headers, Put};
 use edgepress_store::release::{Blocking, ReleaseError, Releases, cursor_key};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::Publisher;
@@ -36,113 +35,104 @@ const BATCHES: usize = 2;
 /// The follower that mirrors current documents.
 pub const OBJECTS: &str = "objects";
 
-/// A release, as a cursor names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reached {
-    /// Its number.
-    pub number: u64,
-    /// Its root.
-    pub root: Digest,
-    /// Where its index lies.
-    pub index: StoredPlace,
+/// Where the objects' follower stands; the inner error says that the cursor cannot be believed.
+pub(crate) async fn read(releases: &Releases) -> Result<Result<Cursor, SealError>, PublishError> {
+    let object = releases.bucket().get(&cursor_key(OBJECTS)).await?;
+    Ok(object.map_or_else(|| Ok(Cursor::default()), |object| Cursor::decode(&object.body)))
 }
 
-/// Where a follower stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
-    /// The cursor's format.
-    pub format: u32,
-    /// Where it mirrors to, if that is another bucket.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<String>,
-    /// The release it has reached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reached: Option<Reached>,
-    /// The release it is applying, or was when it was cut off.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub applying: Option<Reached>,
+/// The greatest release number that the cursor names: numbers are not used twice, even where `current`
+/// was lost.
+pub(crate) async fn used(releases: &Releases) -> Result<u64, PublishError> {
+    Ok(read(releases).await?.map_or(0, |cursor| cursor.number()))
 }
 
-impl Reached {
-    fn of(record: &Record) -> Self {
-        Self { number: record.number, root: record.root, index: record.index }
-    }
-
-    /// The index of this release.
-    async fn index(&self, releases: &Releases) -> Result<Index, PublishError> {
-        Ok(releases.index_at(&self.index, self.root).await?)
-    }
+async fn write(cursor: &Cursor, releases: &Releases) -> Result<(), PublishError> {
+    let headers = Headers {
+        content_type: Some("text/plain; charset=utf-8".into()),
+        cache_control: Some("no-store".into()),
+    };
+    let put = Put { key: cursor_key(OBJECTS), body: cursor.encode().into(), headers };
+    Ok(releases.bucket().put(put).await?)
 }
 
-impl Cursor {
-    /// Where the objects' follower stands.
-    ///
-    /// # Errors
-    /// The cursor cannot be read.
-    pub async fn read(releases: &Releases) -> Result<Self, PublishError> {
-        let key = cursor_key(OBJECTS);
-        let Some(object) = releases.bucket().get(&key).await? else {
-            return Ok(Self { format: 1, bucket: None, reached: None, applying: None });
-        };
-        serde_json::from_slice(&object.body).map_err(|source| PublishError::File {
-            what: format!(
-                "{key} in {} is not a cursor of this version of edgepress: remove it to mirror anew",
-                releases.bucket().name()
-            ),
-            source: source.into(),
-        })
-    }
+/// The mirror's bucket as a cursor names it: only if it is not the releases' own.
+pub(crate) fn other(releases: &Releases, objects: &dyn Bucket) -> Option<String> {
+    (objects.name() != releases.bucket().name()).then(|| objects.name().to_owned())
+}
 
-    /// The index of the release that was reached; empty before the first.
-    async fn index(&self, releases: &Releases) -> Result<Index, PublishError> {
-        match &self.reached {
-            Some(reached) => reached.index(releases).await,
-            None => Ok(Index::default()),
+/// The index of a release that a cursor names, or `None` if it cannot be believed.
+async fn index(releases: &Releases, named: &Reached) -> Result<Option<Index>, PublishError> {
+    match releases.index_at(&named.index, named.root).await {
+        Ok(index) => Ok(Some(index)),
+        Err(error) if error.is_damage() => {
+            let error = crate::error::whole(&error);
+            tracing::warn!(
+                release = named.number,
+                "the mirror's cursor leads nowhere, so it is made anew: {error}"
+            );
+            Ok(None)
         }
-    }
-
-    async fn write(&self, releases: &Releases) -> Result<(), PublishError> {
-        let body = serde_json::to_vec(self).expect("cursors always print as JSON");
-        let headers =
-            Headers { content_type: Some("application/json".into()), cache_control: Some("no-store".into()) };
-        Ok(releases.bucket().put(Put { key: cursor_key(OBJECTS), body: body.into(), headers }).await?)
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Brings the mirror in `objects` to the release of `record`.
+/// Brings the mirror in `objects` to the live release. `anew`: writes every object, whatever the cursor
+/// says.
 pub(crate) async fn follow(
     publisher: &Publisher,
     objects: &Arc<dyn Bucket>,
-    record: &Record,
-    index: &Index,
+    (current, new): (&Current, &Index),
     site: &Definition,
+    anew: bool,
 ) -> Result<(), PublishError> {
     let releases = &publisher.releases;
-    let mut cursor = Cursor::read(releases).await?;
-    let other = (objects.name() != releases.bucket().name()).then(|| objects.name().to_owned());
-    if cursor.bucket != other {
-        // Another bucket than before holds nothing of ours yet.
-        cursor = Cursor { format: 1, bucket: other, reached: None, applying: None };
-    }
+    let bucket = other(releases, objects);
+    let mut cursor = match read(releases).await? {
+        Ok(cursor) if cursor.bucket == bucket => cursor,
+        Ok(_) => Cursor { bucket, ..Cursor::default() },
+        Err(error @ SealError::Unknown(_)) => {
+            let what = format!("{} in {}", cursor_key(OBJECTS), releases.bucket().name());
+            return Err(PublishError::File { what, source: std::io::Error::other(error) });
+        }
+        Err(error) => {
+            tracing::warn!("the mirror is made anew, as its cursor cannot be believed: {error}");
+            Cursor { bucket, ..Cursor::default() }
+        }
+    };
     let mirror = Mirror { releases: releases.clone(), objects: objects.clone(), policies: policies(site) };
-    let goal = Reached::of(record);
-    if let Some(applying) = cursor.applying.take().filter(|applying| *applying != goal) {
-        let begun = applying.index(releases).await?;
-        mirror.apply(&cursor.index(releases).await?, &begun).await?;
-        cursor.reached = Some(applying);
-        cursor.write(releases).await?;
+    // What lies in the mirror, if that is known.
+    let mut old = match &cursor.reached {
+        Some(reached) => index(releases, reached).await?,
+        None if current.live().parent == 0 => Some(Index::default()),
+        None => None,
+    };
+    let goal = Reached::of(current.live());
+    if let Some(applying) = cursor.applying.take().filter(|applying| *applying != goal)
+        && let Some(reached) = old.take()
+    {
+        old = index(releases, &applying).await?;
+        if let Some(begun) = &old {
+            mirror.apply(&reached, begun).await?;
+            cursor.reached = Some(applying);
+            write(&cursor, releases).await?;
+        }
     }
-    if cursor.reached.as_ref() == Some(&goal) {
+    if cursor.reached.as_ref() == Some(&goal) && old.is_some() && !anew {
         return Ok(());
     }
-    if cursor.reached.as_ref().is_none_or(|reached| reached.root != goal.root) {
+    if anew || old.as_ref().is_none_or(|old| old.root() != goal.root) {
+        cursor.reached.take_if(|_| old.is_none());
         cursor.applying = Some(goal.clone());
-        cursor.write(releases).await?;
-        mirror.apply(&cursor.index(releases).await?, index).await?;
+        write(&cursor, releases).await?;
+        match &old {
+            Some(old) if !anew => mirror.apply(old, new).await?,
+            old => mirror.make(old.as_ref(), current, new).await?,
+        }
     }
     cursor.reached = Some(goal);
     cursor.applying = None;
-    cursor.write(releases).await
+    write(&cursor, releases).await
 }
 
 fn policies(site: &Definition) -> HashMap<PolicyDigest, Policy> {
@@ -163,6 +153,52 @@ impl Mirror {
     async fn apply(&self, old: &Index, new: &Index) -> Result<(), PublishError> {
         let blocked = self.put(old, new).await?;
         self.remove(old, new).await?;
+        self.finish(&blocked).await
+    }
+
+    /// Writes every document of `new`, and removes what `old` or else any earlier release left behind.
+    async fn make(&self, old: Option<&Index>, current: &Current, new: &Index) -> Result<(), PublishError> {
+        let blocked = self.put(&Index::default(), new).await?;
+        match old {
+            Some(old) => self.remove(old, new).await?,
+            None => self.sweep(current, new).await?,
+        }
+        self.finish(&blocked).await
+    }
+
+    /// Removes whatever earlier releases had and `new` does not, as far back as they can be read.
+    async fn sweep(&self, current: &Current, new: &Index) -> Result<(), PublishError> {
+        let mut record = current.live().clone();
+        let mut swept = BTreeSet::from([record.root]);
+        while record.parent != 0 {
+            let before = async {
+                let before = self.releases.record_before(current, &record).await?;
+                let index = self.releases.index(&before).await?;
+                Ok::<_, PublishError>((before, index))
+            };
+            let removed = match before.await {
+                Ok((before, _)) if !swept.insert(before.root) => Ok(before),
+                Ok((before, index)) => self.remove(&index, new).await.map(|()| before),
+                Err(error) => Err(error),
+            };
+            match removed {
+                Ok(before) => record = before,
+                Err(PublishError::Release(error)) if error.is_damage() => {
+                    let (error, release) = (crate::error::whole(&error), record.parent);
+                    tracing::warn!(
+                        release,
+                        "what this and earlier releases left in the mirror may stay: {error}"
+                    );
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what was blocked, and makes everything durable.
+    async fn finish(&self, blocked: &[Entry]) -> Result<(), PublishError> {
         for batch in blocked.chunks(BATCH) {
             let late = self.write(batch.to_vec()).await?;
             if let Some((_, error)) = late.into_iter().next() {

@@ -17,6 +17,7 @@ mod render;
 mod rollback;
 mod rows;
 mod sort;
+mod sound;
 pub mod source;
 mod spool;
 mod verify;

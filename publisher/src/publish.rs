@@ -23,15 +23,15 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::commit::{self, Live, Next};
 use crate::error::PublishError;
-use crate::follower::OBJECTS;
 use crate::packs::Packs;
 use crate::plan::{Difference, Fresh, Plan, Planner};
 use crate::progress::Progress;
 use crate::render::{Candidate, Rendered, Renderers, entry};
 use crate::rows::{Reader, Spooled};
 use crate::sort::Sorter;
+use crate::sound::{Sound, sound};
 use crate::source::{MAX_STATIC, Source};
-use crate::{Publisher, codec};
+use crate::{Publisher, codec, follower};
 
 /// How late after planning new bodies count as changed, in milliseconds: `Last-Modified` must not lie
 /// before the swap, or a client that read the old body in between keeps it.
@@ -43,6 +43,9 @@ const MAX_ERRORS: usize = 20;
 /// How a publish is to behave.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
+    /// Believe nothing that is stored: read all of the live release, store anew whatever is missing or
+    /// altered, and write every object of the mirror.
+    pub full: bool,
     /// Only say what would change.
     pub dry_run: bool,
     /// Go ahead whatever the guard says.
@@ -51,10 +54,19 @@ pub struct Options {
     pub resume: bool,
     /// Publish what can be made; documents that cannot keep their old content.
     pub keep_going: bool,
-    /// Store everything again, even what the bucket should have: mends a damaged bucket.
-    pub rewrite: bool,
     /// List up to so many differences.
     pub list: usize,
+}
+
+impl Options {
+    /// Why there is a new release, in a few words.
+    fn cause(self) -> &'static str {
+        match self {
+            Self { resume: true, .. } => "publish --resume",
+            Self { full: true, .. } => "publish --full",
+            _ => "publish",
+        }
+    }
 }
 
 /// What a publish did.
@@ -114,17 +126,18 @@ impl Publisher {
         if let Some(before) = before.filter(|before| before.state == State::Held && !options.resume) {
             return Err(PublishError::Held(before.number));
         }
-        let old = match before {
-            // What may be damaged is not looked at.
-            Some(before) if !options.rewrite => self.releases.index(before).await?,
-            _ => Index::default(),
+        let sound = match before {
+            Some(before) if options.full => sound(&self.releases, before).await?,
+            Some(before) => Sound { index: self.releases.index(before).await?, ..Sound::default() },
+            None => Sound::default(),
         };
+        let old = &sound.index;
         let (maker, files) = prepare(source)?;
         let maker = Arc::new(maker);
 
         progress.begin("reading and rendering");
         let snapshot = database.snapshot().await.map_err(PublishError::Database)?;
-        let collected = self.collect(&maker, &files, snapshot, &old, options, progress).await?;
+        let collected = self.collect(&maker, &files, snapshot, old, options, progress).await?;
         if collected.failed > 0 && !options.keep_going {
             return Err(PublishError::Keys(collected.errors, collected.failed));
         }
@@ -138,7 +151,7 @@ impl Publisher {
 
         progress.begin("comparing");
         let stamp = (self.clock)() + STAMP;
-        let (mut plan, packs) = self.plan(&maker, collected, &old, stamp, options.list).await?;
+        let (mut plan, packs) = self.plan(&maker, collected, old, stamp, options.list).await?;
         report.counts = plan.counts;
         report.differences = std::mem::take(&mut plan.differences);
         if options.dry_run {
@@ -149,15 +162,16 @@ impl Publisher {
         guard(&plan, before, source.site.publish.guard, options.yes)?;
 
         progress.begin("writing");
-        let released = self.write(&maker, live, &old, plan, packs, stamp, options).await?;
+        let released = self.write(&maker, live, &sound, plan, packs, stamp, options).await?;
         let (current, index) = (released.current, released.index);
+        report.counts = released.counts;
         report.bytes_uploaded = released.bytes;
         report.released = released.is_new;
         report.release = current.live().number;
         report.root = current.live().root.to_string();
 
         progress.begin("mirroring");
-        self.follow(current.live(), &index, &maker.definition().site).await?;
+        self.follow(&current, &index, &maker.definition().site, options.full).await?;
         Ok(report)
     }
 
@@ -288,33 +302,38 @@ impl Publisher {
         &self,
         maker: &Arc<Maker>,
         live: Live,
-        old: &Index,
+        sound: &Sound,
         plan: Plan,
         packs: Packs,
         stamp: u64,
         options: Options,
     ) -> Result<Released, PublishError> {
-        let counts = plan.counts;
-        let (mut index, mut packs) = self.edit_trees(old, plan, packs).await?;
+        let mut counts = plan.counts;
+        let (mut index, mut packs) = self.edit_trees(&sound.index, plan, packs).await?;
         let (hash, content) = maker.definition().encode();
         let before = live.as_ref().map(|(current, _)| current.live());
         let root = index.root();
         let is_same_root = before.is_some_and(|before| before.root == root);
         let is_same_definition = before.is_some_and(|before| before.definition.hash == hash);
         let resumes = before.is_some_and(|before| before.state == State::Held);
-        if is_same_root && is_same_definition && !resumes && !options.rewrite {
+        if is_same_root {
+            counts = Counts { documents: counts.documents, ..Counts::default() };
+        }
+        if is_same_root && is_same_definition && !resumes && !sound.is_damaged {
             let (_, bytes) = packs.finish().await?;
             let (current, _) =
                 live.ok_or_else(|| PublishError::Task("nothing is live, but the same".to_owned()))?;
-            return Ok(Released { current, index, bytes, is_new: false });
+            return Ok(Released { current, index, counts, bytes, is_new: false });
         }
         let archived = commit::archive(&mut packs.writer, &live);
         let definition = match before {
-            Some(before) if is_same_definition && !options.rewrite => Place::Known(before.definition.place),
+            Some(before) if is_same_definition && !sound.lacks_definition => {
+                Place::Known(before.definition.place)
+            }
             _ => Place::New(packs.writer.append(Kind::Definition, &content)),
         };
         let place = match before {
-            Some(before) if is_same_root && !options.rewrite => Place::Known(before.index),
+            Some(before) if is_same_root && !sound.is_damaged => Place::Known(before.index),
             _ => {
                 let content = index.encode(&packs.writer);
                 Place::New(packs.writer.append(Kind::Index, &content))
@@ -330,8 +349,7 @@ impl Publisher {
             index: place.stored(&writer)?,
             definition: Named { hash, place: definition.stored(&writer)? },
             counts,
-            number: self.next_number(before).await?,
-            cause: cause(options).to_owned(),
+            cause: options.cause().to_owned(),
             state: State::Live,
             time,
             // A publish so slow that its stamp has passed: no document may look older than the swap.
@@ -340,11 +358,12 @@ impl Publisher {
             } else {
                 0
             }),
+            used: if live.is_none() { follower::used(&self.releases).await? } else { 0 },
         };
         let last = writer.last_closed();
         let new = commit::successor(&live, next, &self.writer, last.map(|pack| (&archived, pack)));
         let current = commit::swap(&self.releases, &live, new).await?;
-        Ok(Released { current, index, bytes, is_new: true })
+        Ok(Released { current, index, counts, bytes, is_new: true })
     }
 
     async fn edit_trees(
@@ -369,25 +388,24 @@ impl Publisher {
         tokio::task::spawn_blocking(job).await?
     }
 
-    /// Brings the followers up to a release.
+    /// Brings the followers up to the live release; `anew`: whatever their cursors say.
     pub(crate) async fn follow(
         &self,
-        record: &Record,
+        current: &Current,
         index: &Index,
         site: &Definition,
+        anew: bool,
     ) -> Result<(), PublishError> {
         let Some(objects) = &self.objects else { return Ok(()) };
-        crate::follower::follow(self, objects, record, index, site).await.map_err(|error| {
-            PublishError::Lagging { release: record.number, follower: OBJECTS, source: Box::new(error) }
+        let followed = follower::follow(self, objects, (current, index), site, anew).await;
+        let Err(source) = followed else { return Ok(()) };
+        let cursor = follower::read(&self.releases).await.ok().and_then(Result::ok);
+        Err(PublishError::Lagging {
+            release: current.live().number,
+            follower: follower::OBJECTS,
+            reached: cursor.and_then(|cursor| cursor.reached).map_or(0, |reached| reached.number),
+            source: Box::new(source),
         })
-    }
-}
-
-fn cause(options: Options) -> &'static str {
-    match (options.resume, options.rewrite) {
-        (true, _) => "publish --resume",
-        (false, true) => "publish --rewrite",
-        (false, false) => "publish",
     }
 }
 
@@ -395,6 +413,7 @@ fn cause(options: Options) -> &'static str {
 struct Released {
     current: Current,
     index: Index,
+    counts: Counts,
     bytes: u64,
     is_new: bool,
 }
@@ -444,7 +463,7 @@ impl Collected {
 
 fn guard(plan: &Plan, before: Option<&Record>, guard: f64, yes: bool) -> Result<(), PublishError> {
     let documents = before.map_or(0, |before| before.counts.documents);
-    // Where the old index was not looked at, fewer documents are known to be gone.
+    // Where the old index could not be read, only the numbers tell what goes.
     let removed = plan.counts.removed.max(documents.saturating_sub(plan.counts.documents));
     let lost = removed + plan.emptied;
     if yes || lost == 0 || lost as f64 <= documents as f64 * guard {

@@ -1,22 +1,23 @@
 //! Verify: reads everything that is stored, and says what is missing or altered.
 //!
 //! Packs are named by their hash, so one whose hash is right is as it was written. Beyond that every
-//! index node and body of the live release is decoded at the place that names it, every record back to
-//! the first is read, and every mirrored object compared. Memory stays bounded at any size.
+//! index node and body of the live release is decoded at the place that names it, and every mirrored
+//! object compared. Of every earlier release the record, the definition and whatever differs from the
+//! one after it are read. Memory stays bounded at any size.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use edgepress_site::release::codec::{Reader, put_bytes, put_varint};
 use edgepress_site::release::pack;
-use edgepress_site::release::{Child, Current, Index, Kind, Node, Nodes as _, Pack, Place};
+use edgepress_site::release::{Child, Current, Diff, Entry, Index, Kind, Node, Nodes as _, Pack, Place};
 use edgepress_site::version::{Digest, Version};
-use edgepress_store::bucket::{Bucket, BucketError};
+use edgepress_store::bucket::Bucket;
 use edgepress_store::release::{Blocking, CURRENT, ReleaseError, cursor_key, pack_key};
 
 use crate::Publisher;
 use crate::error::PublishError;
-use crate::follower::{self, Cursor};
+use crate::follower;
 use crate::progress::Progress;
 use crate::sort::{Item, Sorted, Sorter};
 
@@ -53,31 +54,37 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// Notes a bad object, once.
     fn bad(&mut self, object: impl Into<String>, problem: impl Into<String>) {
+        let object = object.into();
+        if self.problems.iter().any(|bad| bad.object == object) {
+            return;
+        }
         self.bad += 1;
         if self.problems.len() < MAX_LISTED {
-            self.problems.push(Bad { object: object.into(), problem: problem.into() });
+            self.problems.push(Bad { object, problem: problem.into() });
+        }
+    }
+
+    /// What was read, or nothing after damage was noted.
+    fn read<T>(&mut self, read: Result<T, ReleaseError>) -> Result<Option<T>, PublishError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => self.note(error).map(|()| None),
         }
     }
 
     /// Notes damage; passes on what is no damage but a bucket out of reach.
     fn note(&mut self, error: ReleaseError) -> Result<(), PublishError> {
         match error {
-            ReleaseError::Damaged { object, what, .. } => self.bad(object, what.to_string()),
+            error if !error.is_damage() => return Err(error.into()),
+            ReleaseError::Damaged { object, what, .. } => self.bad(object, what.0),
             ReleaseError::Current { source, .. } => self.bad(CURRENT, source.to_string()),
-            ReleaseError::Bucket(error) if is_damage(&error) => {
-                self.bad(error.object.clone(), error.message.clone());
-            }
-            error => return Err(error.into()),
+            ReleaseError::Bucket(error) => self.bad(error.object, error.message),
+            ReleaseError::Unknown(_) => {}
         }
         Ok(())
     }
-}
-
-/// Whether a read failed because of the object, not of the bucket.
-fn is_damage(error: &BucketError) -> bool {
-    use edgepress_store::bucket::Kind;
-    matches!(error.kind, Kind::NotFound | Kind::TooShort)
 }
 
 /// A body that the index names.
@@ -119,33 +126,33 @@ impl Item for Expected {
 /// The bucket is out of reach, or nothing was ever published. Damage is no error but a finding.
 pub async fn verify(publisher: &Publisher, progress: &Progress) -> Result<Verified, PublishError> {
     let mut found = Verified::default();
-    let current = match publisher.releases.current().await {
-        Ok(Some((current, _))) => Some(current),
-        Ok(None) => return Err(ReleaseError::Unknown(1).into()),
-        Err(error) => {
-            found.note(error)?;
-            None
-        }
-    };
+    let read = publisher.releases.current().await;
+    let is_absent = matches!(read, Ok(None));
+    let current = found.read(read)?.flatten().map(|(current, _)| current);
     let mut expected = Sorter::new();
     if let Some(current) = &current {
         progress.begin("reading the index");
         found.release = current.live().number;
         found.root = current.live().root.to_string();
-        records(publisher, current, &mut found).await?;
-        match publisher.releases.index(current.live()).await {
-            Ok(index) => {
-                found.documents = index.documents();
-                (found, expected) = trees(publisher, index, found, expected).await?;
-            }
-            Err(error) => found.note(error)?,
+        let index = found.read(publisher.releases.index(current.live()).await)?;
+        found.read(publisher.releases.definition(current.live()).await)?;
+        if let Some(index) = &index {
+            found.documents = index.documents();
+            (found, expected) = trees(publisher, index.clone(), found, expected).await?;
         }
-        if let Err(error) = publisher.releases.definition(current.live()).await {
-            found.note(error)?;
-        }
+        (found, expected) = earlier(publisher, current, index, found, expected).await?;
     }
     progress.begin("reading packs");
     packs(publisher, expected.sorted()?, &mut found, progress).await?;
+    if is_absent && found.packs == 0 {
+        return Err(ReleaseError::Unknown(1).into());
+    }
+    if is_absent {
+        found.bad(
+            CURRENT,
+            "it is missing, although there are packs: restore it from a copy, or publish again",
+        );
+    }
     if current.is_some()
         && let Some(objects) = &publisher.objects
     {
@@ -155,16 +162,51 @@ pub async fn verify(publisher: &Publisher, progress: &Progress) -> Result<Verifi
     Ok(found)
 }
 
-/// Reads every record back to the first.
-async fn records(publisher: &Publisher, current: &Current, found: &mut Verified) -> Result<(), PublishError> {
+/// Reads every release before the live one, whose index is `newer`, back to the first.
+async fn earlier(
+    publisher: &Publisher,
+    current: &Current,
+    mut newer: Option<Index>,
+    mut found: Verified,
+    mut expected: Sorter<Expected>,
+) -> Result<Findings, PublishError> {
+    let releases = &publisher.releases;
     let mut record = current.live().clone();
     while record.parent != 0 {
-        match publisher.releases.record_before(current, &record).await {
-            Ok(before) => record = before,
-            Err(error) => return found.note(error),
+        let Some(before) = found.read(releases.record_before(current, &record).await)? else { break };
+        if before.definition != record.definition {
+            found.read(releases.definition(&before).await)?;
         }
+        if (before.index, before.root) != (record.index, record.root)
+            && let Some(index) = found.read(releases.index(&before).await)?
+        {
+            let after = newer.replace(index.clone()).unwrap_or_default();
+            (found, expected) = differing(publisher, index, after, found, expected).await?;
+        }
+        record = before;
     }
-    Ok(())
+    Ok((found, expected))
+}
+
+/// Reads the nodes of `old` that are not among those of `new`, and notes the bodies they name.
+async fn differing(
+    publisher: &Publisher,
+    old: Index,
+    new: Index,
+    mut found: Verified,
+    mut expected: Sorter<Expected>,
+) -> Result<Findings, PublishError> {
+    let nodes = publisher.releases.blocking();
+    let job = move || {
+        for change in Diff::new(&old, &new, &nodes) {
+            let Some(change) = found.read(change)? else { break };
+            if let Some(Entry { place, version, size, path, .. }) = change.old {
+                expected.push(Expected { place, version, size, path: path.to_string() })?;
+            }
+        }
+        Ok((found, expected))
+    };
+    tokio::task::spawn_blocking(job).await?
 }
 
 type Findings = (Verified, Sorter<Expected>);
@@ -289,20 +331,26 @@ async fn mirror(
     found: &mut Verified,
     progress: &Progress,
 ) -> Result<(), PublishError> {
-    let cursor = match Cursor::read(&publisher.releases).await {
+    let cursor = match follower::read(&publisher.releases).await? {
         Ok(cursor) => cursor,
         Err(error) => {
             found.bad(cursor_key(follower::OBJECTS), error.to_string());
             return Ok(());
         }
     };
+    if cursor.bucket != follower::other(&publisher.releases, objects) {
+        let problem = "it is of a mirror in another bucket: `edgepress publish` makes the one here";
+        found.bad(cursor_key(follower::OBJECTS), problem);
+        return Ok(());
+    }
     let (Some(reached), None) = (&cursor.reached, &cursor.applying) else {
         let problem =
             "the mirror was cut off while it was brought up to date: `edgepress publish` finishes it";
         found.bad(cursor_key(follower::OBJECTS), problem);
         return Ok(());
     };
-    let index = publisher.releases.index_at(&reached.index, reached.root).await?;
+    let index = publisher.releases.index_at(&reached.index, reached.root).await;
+    let Some(index) = found.read(index)? else { return Ok(()) };
     let mut entries = follower::entries(&publisher.releases, index);
     while let Some(entry) = entries.recv().await {
         let entry = match entry {

@@ -12,6 +12,7 @@ pub mod conditional;
 pub mod definition;
 pub mod documents;
 pub mod media;
+mod nearest;
 pub mod path;
 pub mod pattern;
 pub mod policy;
@@ -20,4 +21,6 @@ pub mod release;
 pub mod render;
 pub mod router;
 pub mod row;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod version;

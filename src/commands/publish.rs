@@ -32,11 +32,11 @@ pub(crate) async fn publish(options: &cli::Publish, site: &Path, format: Format)
     let database = wired.database().await?;
     let progress = Arc::new(Progress::default());
     let options = Options {
+        full: options.full,
         dry_run: options.dry_run,
         yes: options.yes,
         resume: options.resume,
         keep_going: options.keep_going,
-        rewrite: options.rewrite,
         list: if options.dry_run { LISTED } else { 0 },
     };
     let bar = Bar::draw(&progress, format);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::codec::{Malformed, Reader, put_bytes, put_varint};
-use super::node::Child;
+use super::node::{Child, MAX_LEVEL};
 use super::pack::{Pack, PackWriter, Place};
 use crate::version::Digest;
 
@@ -68,6 +68,9 @@ impl Index {
         for _ in 0..count {
             let name = reader.text()?.to_owned();
             let level = reader.byte()?;
+            if level > MAX_LEVEL {
+                return Err(Malformed("an index names a tree that is higher than any"));
+            }
             let last = reader.text()?.into();
             let hash = Digest(reader.array()?);
             let documents = reader.varint()?;
@@ -90,6 +93,6 @@ impl Index {
     /// Documents in all collections.
     #[must_use]
     pub fn documents(&self) -> u64 {
-        self.collections.values().map(|tree| tree.documents).sum()
+        self.collections.values().fold(0, |sum, tree| sum.saturating_add(tree.documents))
     }
 }

@@ -1,22 +1,25 @@
 //! The stored form of releases: packs, index, records. `docs/FORMAT.md` states it with its reasons.
 //!
-//! Owns every byte under `_edgepress/packs/` and in `_edgepress/current`. Refuses to read or write
-//! them: nodes are loaded through [`Nodes`], frames leave through [`Sink`].
+//! Owns every byte under `_edgepress/packs/`, in `_edgepress/current` and in the cursors. Refuses to read
+//! or write them: nodes are loaded through [`Nodes`], frames leave through [`Sink`].
 
 pub mod codec;
 pub mod current;
+pub mod cursor;
 pub mod definition;
 pub mod diff;
 pub mod index;
 pub mod node;
 pub mod pack;
 pub mod record;
+pub mod sealed;
 pub mod tree;
 
 use std::sync::Arc;
 
 pub use codec::Malformed;
 pub use current::Current;
+pub use cursor::Cursor;
 pub use diff::{Change, Diff};
 pub use index::Index;
 pub use node::{Child, Entry, Node, Previous};

@@ -15,7 +15,7 @@ use crate::version::{Digest, Version};
 pub const PREVIOUS: usize = 3;
 
 /// A tree is never higher: 2^60 documents.
-const MAX_LEVEL: u8 = 12;
+pub const MAX_LEVEL: u8 = 12;
 
 /// One document in the index.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -153,6 +153,9 @@ pub fn content(kind: Kind, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
         Ok(Some(size)) if size <= MAX_CONTENT as u64 => size as usize,
         _ => return Err(Malformed("a frame does not say a possible content size")),
     };
+    if zstd::zstd_safe::find_frame_compressed_size(payload) != Ok(payload.len()) {
+        return Err(Malformed("a frame holds something beside its one zstd frame"));
+    }
     // A damaged size would make us allocate in vain: zstd expands by less than this.
     if size / 100_000 > payload.len() {
         return Err(Malformed("a frame claims a content far larger than itself"));

@@ -6,6 +6,9 @@ use super::codec::Malformed;
 use super::pack::StoredPlace;
 use crate::version::Digest;
 
+/// The largest integer that every reader of JSON reads exactly.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// Whether new edits may go live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -100,10 +103,29 @@ impl Record {
     pub fn decode(content: &[u8], this: Digest) -> Result<Self, Malformed> {
         let record: Result<Self, _> = serde_json::from_slice(content);
         let mut record = record.map_err(|_| Malformed("a record is not what it should be"))?;
+        record.check()?;
         for place in record.skips.iter_mut().filter_map(|skip| skip.place.as_mut()) {
             place.pack.get_or_insert(this);
         }
         Ok(record)
+    }
+
+    /// Checks what following its pointers relies on: they lead back, each further than the one before.
+    ///
+    /// # Errors
+    /// They do not, or a number is too large for every reader of JSON.
+    pub fn check(&self) -> Result<(), Malformed> {
+        let largest = [self.number, self.ordinal, self.time, self.floor].into_iter().max();
+        if largest > Some(MAX_NUMBER) {
+            return Err(Malformed("a record has a number beyond 2^53"));
+        }
+        let this = Skip { number: self.number, ordinal: self.ordinal, place: None };
+        let is_back = |a: &Skip, b: &Skip| a.number > b.number && a.ordinal > b.ordinal;
+        let leads_back = std::iter::once(&this).chain(&self.skips).is_sorted_by(|a, b| is_back(a, b));
+        if !leads_back || self.parent >= self.number || self.ordinal >= self.number {
+            return Err(Malformed("a record does not follow the ones it points to"));
+        }
+        Ok(())
     }
 
     /// The pointers of the release that follows this one. For each power of two there is one to the last

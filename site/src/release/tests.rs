@@ -1,8 +1,6 @@
 //! Properties of the tree, the difference and the chain of records, over packs in memory.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -11,102 +9,16 @@ use super::node::{self, Found};
 use super::pack::{StoredPlace, content, frames};
 use super::record::Counts;
 use super::*;
-use crate::version::{Digest, Version};
+use crate::testing::memory::{Memory, entry};
+use crate::version::Digest;
 
-/// Packs in memory; counts what is loaded and written.
-#[derive(Default)]
-struct Memory {
-    packs: BTreeMap<Digest, Vec<u8>>,
-    loads: Cell<usize>,
-}
-
-struct Writer<'a> {
-    memory: &'a mut Memory,
-    writer: PackWriter,
-    frames: usize,
-}
-
-impl Nodes for Memory {
-    type Error = Malformed;
-
-    fn load(&self, child: &Child) -> Result<Arc<Node>, Malformed> {
-        self.loads.set(self.loads.get() + 1);
-        let (name, range) = child.place.stored()?;
-        let frame = &self.packs[&name][range.start as usize..range.end as usize];
-        Node::decode(&content(Kind::Node, frame)?, name, child).map(Arc::new)
-    }
-}
-
-impl Sink for Writer<'_> {
-    type Error = Malformed;
-
-    fn append(&mut self, kind: Kind, content: &dyn Fn(&PackWriter) -> Vec<u8>) -> Result<Place, Malformed> {
-        self.frames += 1;
-        let content = content(&self.writer);
-        let place = self.writer.append(kind, &content);
-        if self.frames.is_multiple_of(7) {
-            self.close();
-        }
-        Ok(place)
-    }
-}
-
-impl Writer<'_> {
-    fn close(&mut self) {
-        self.memory.packs.extend(self.writer.close());
-    }
-}
-
-fn entry(path: &str, value: u32) -> Entry {
-    Entry {
-        path: path.into(),
-        version: Version::of(&value.to_le_bytes()),
-        media_type: if value.is_multiple_of(3) { "text/html" } else { "application/json" }.into(),
-        size: u64::from(value),
-        policy: [(value % 2) as u8; 16],
-        place: Place { pack: Pack::Named(Digest([9; 32])), offset: u64::from(value), length: 10 },
-        changed: 1_700_000_000_000,
-        previous: vec![],
-    }
-}
-
-impl Memory {
-    /// Applies edits as one release; gives the new tree and how many frames were written.
-    fn apply(
-        &mut self,
-        old: Option<&Child>,
-        edits: &BTreeMap<String, Option<u32>>,
-    ) -> (Option<Child>, usize) {
-        let edits = edits.iter().map(|(path, value)| {
-            Ok::<_, Malformed>(match value {
-                Some(value) => Edit::Put(entry(path, *value)),
-                None => Edit::Remove(path.as_str().into()),
-            })
-        });
-        let source = Self { packs: self.packs.clone(), loads: Cell::new(0) };
-        let mut writer = Writer { memory: self, writer: PackWriter::new(), frames: 0 };
-        let root = edit(old, edits, &source, &mut writer).expect("memory does not fail");
-        writer.close();
-        let frames = writer.frames;
-        let stored =
-            |child: Child| Child { place: writer.writer.stored(child.place).expect("closed"), ..child };
-        let root = root.map(stored);
-        self.loads.set(source.loads.get());
-        (root, frames)
-    }
-
-    fn index(&self, root: Option<&Child>) -> Index {
-        Index { collections: root.map(|root| ("things".to_owned(), root.clone())).into_iter().collect() }
-    }
-
-    /// Checks every node's shape below `child`.
-    fn check(&self, child: &Child, is_root: bool) {
-        let node = self.load(child).expect("what was written can be read");
-        node.check_shape().expect("nodes end where their paths say");
-        if let Node::Inner(children) = &*node {
-            assert!(!is_root || children.len() > 1, "no tree begins with a node of one child");
-            children.iter().for_each(|child| self.check(child, false));
-        }
+/// Checks every node's shape below `child`.
+fn check(memory: &Memory, child: &Child, is_root: bool) {
+    let node = memory.load(child).expect("what was written can be read");
+    node.check_shape().expect("nodes end where their paths say");
+    if let Node::Inner(children) = &*node {
+        assert!(!is_root || children.len() > 1, "no tree begins with a node of one child");
+        children.iter().for_each(|child| check(memory, child, false));
     }
 }
 
@@ -148,13 +60,13 @@ proptest! {
     fn the_root_depends_on_content_alone(batches in batches()) {
         let (mut memory, mut model, mut root) = (Memory::default(), Model::new(), None);
         for edits in &batches {
-            root = memory.apply(root.as_ref(), edits).0;
+            root = memory.apply(root.as_ref(), edits).expect("memory does not fail").0;
             change(&mut model, edits);
         }
-        let (fresh, _) = memory.apply(None, &whole(&model));
-        prop_assert_eq!(memory.index(root.as_ref()).root(), memory.index(fresh.as_ref()).root());
+        let (fresh, _) = memory.apply(None, &whole(&model)).expect("memory does not fail");
+        prop_assert_eq!(Memory::index(root.as_ref()).root(), Memory::index(fresh.as_ref()).root());
         if let Some(root) = &root {
-            memory.check(root, true);
+            check(&memory, root, true);
             prop_assert_eq!(root.documents, model.len() as u64);
         }
         let listed: Vec<String> = Entries::new(root.as_ref(), &memory)
@@ -171,12 +83,12 @@ proptest! {
         for edits in &batches {
             let (mut model, root) = states.last().expect("one at least").clone();
             change(&mut model, edits);
-            let (root, _) = memory.apply(root.as_ref(), edits);
+            let (root, _) = memory.apply(root.as_ref(), edits).expect("memory does not fail");
             states.push((model, root));
         }
         let (last, last_root) = states.last().expect("one at least");
         for (model, root) in &states {
-            let diff = Diff::new(&memory.index(root.as_ref()), &memory.index(last_root.as_ref()), &memory);
+            let diff = Diff::new(&Memory::index(root.as_ref()), &Memory::index(last_root.as_ref()), &memory);
             let found: Vec<_> = diff
                 .map(|change| change.map(|change| (change.path().to_string(), change.old.is_some(), change.new.is_some())))
                 .collect::<Result<_, _>>()
@@ -218,12 +130,12 @@ fn an_edit_loads_and_writes_only_the_nodes_on_its_way() {
     let mut memory = Memory::default();
     let everything: BTreeMap<_, _> =
         (0..20_000).map(|number| (format!("/products/{number:06}.html"), Some(number))).collect();
-    let (root, _) = memory.apply(None, &everything);
+    let (root, _) = memory.apply(None, &everything).expect("memory does not fail");
     let root = root.expect("not empty");
     let height = usize::from(root.level) + 1;
     for number in [0, 9_999, 19_999, 30_000] {
         let edits = BTreeMap::from([(format!("/products/{number:06}.html"), Some(5))]);
-        let (_, written) = memory.apply(Some(&root), &edits);
+        let (_, written) = memory.apply(Some(&root), &edits).expect("memory does not fail");
         assert!(written <= height + 2, "one edit wrote {written} nodes at height {height}");
         assert!(memory.loads.get() <= height + 2, "one edit loaded {} nodes", memory.loads.get());
     }
@@ -234,7 +146,8 @@ fn a_path_is_found_through_the_nodes_on_its_way() {
     let mut memory = Memory::default();
     let everything: BTreeMap<_, _> =
         (0..3_000).map(|number| (format!("/{number}.html"), Some(number))).collect();
-    let root = memory.apply(None, &everything).0.expect("not empty");
+    let (root, _) = memory.apply(None, &everything).expect("memory does not fail");
+    let root = root.expect("not empty");
     for (path, expected) in
         [("/17.html", Some(17)), ("/2999.html", Some(2999)), ("/", None), ("/z", None), ("/17.htm", None)]
     {
@@ -251,11 +164,10 @@ fn a_path_is_found_through_the_nodes_on_its_way() {
     }
 }
 
-#[test]
-fn any_earlier_release_is_a_few_steps_away() {
+fn chain(count: u64) -> Vec<Record> {
     let place = StoredPlace { pack: Some(Digest([1; 32])), offset: 0, length: 0 };
     let mut chain: Vec<Record> = Vec::new();
-    for ordinal in 0..1_000u64 {
+    for ordinal in 0..count {
         chain.push(Record {
             number: ordinal * 3 + 1,
             ordinal,
@@ -272,6 +184,12 @@ fn any_earlier_release_is_a_few_steps_away() {
             skips: chain.last().map_or_else(Vec::new, Record::skips_of_next),
         });
     }
+    chain
+}
+
+#[test]
+fn any_earlier_release_is_a_few_steps_away() {
+    let chain = chain(1_000);
     let last = chain.last().expect("a thousand");
     assert!(last.skips.len() <= 12, "{} pointers", last.skips.len());
     for target in &chain {
@@ -282,5 +200,25 @@ fn any_earlier_release_is_a_few_steps_away() {
             steps += 1;
         }
         assert!(steps <= 20, "{steps} steps to {}", target.number);
+    }
+}
+
+#[test]
+fn a_record_that_does_not_lead_back_is_refused() {
+    let right = chain(8).pop().expect("eight");
+    assert_eq!(right.check(), Ok(()));
+    let wrong: [fn(&mut Record); 6] = [
+        |record| record.number = 1 << 53,
+        |record| record.parent = record.number,
+        |record| record.ordinal = record.number,
+        |record| record.skips[0].number = record.number,
+        |record| record.skips[0].ordinal = record.ordinal,
+        |record| record.skips.reverse(),
+    ];
+    for (number, change) in wrong.into_iter().enumerate() {
+        let mut record = right.clone();
+        change(&mut record);
+        assert!(Record::decode(&record.encode(), Digest([1; 32])).is_err(), "change {number}");
+        assert!(Current::decode(&Current { records: vec![record] }.encode()).is_err(), "change {number}");
     }
 }

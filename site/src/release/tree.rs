@@ -221,7 +221,7 @@ impl<'a, S: Sink> Builder<'a, S> {
             let node = std::mem::take(open);
             let last =
                 node.last().expect("a node is closed right after its last child was added").last().clone();
-            let documents = node.iter().map(Pointer::documents).sum();
+            let documents = node.iter().fold(0u64, |sum, pointer| sum.saturating_add(pointer.documents()));
             done.push(node);
             let number = done.len() - 1;
             self.point(level + 1, Pointer::New(number, last, documents));

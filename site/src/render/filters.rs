@@ -21,8 +21,8 @@ use unicode_normalization::char::is_combining_mark;
 use super::date::{self, Moment};
 use super::meter::{Output, bytes_limit, check_size, document_too_large, fail, stop};
 use super::money::{Unit, money};
-use super::nearest::did_you_mean;
 use super::{Assets, Settings};
+use crate::nearest::did_you_mean;
 use crate::path;
 
 /// Everything but what RFC 3986 calls unreserved.

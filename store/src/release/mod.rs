@@ -8,14 +8,14 @@ mod read;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgepress_site::release::current::CurrentError;
 use edgepress_site::release::node::Found;
+use edgepress_site::release::sealed::SealError;
 use edgepress_site::release::{Child, Current, Entry, Malformed, Node, Nodes};
 use edgepress_site::version::Digest;
 use quick_cache::sync::Cache;
 use tokio::runtime::Handle;
 
-use crate::bucket::{Bucket, BucketError, Headers, Put, Swap, Tag};
+use crate::bucket::{Bucket, BucketError, Headers, Kind, Put, Swap, Tag};
 
 /// The one small mutable object that names the live release.
 pub const CURRENT: &str = "_edgepress/current";
@@ -43,7 +43,8 @@ pub enum ReleaseError {
     Bucket(#[from] BucketError),
     /// An object is not what its name or its hash says.
     #[error(
-        "{object} in {bucket} is damaged ({what}): restore it from a copy, or store everything again with `edgepress publish --rewrite`; `edgepress verify` lists what is affected"
+        "{object} in {bucket} is damaged ({}): restore it from a copy, or run `edgepress publish --full`; `edgepress verify` lists what is affected",
+        .what.0
     )]
     Damaged {
         /// The bucket.
@@ -59,11 +60,23 @@ pub enum ReleaseError {
         /// The bucket.
         bucket: String,
         /// Why.
-        source: CurrentError,
+        source: SealError,
     },
     /// There is no release with this number.
     #[error("there is no release {0}: `edgepress releases` lists them")]
     Unknown(u64),
+}
+
+impl ReleaseError {
+    /// Whether something that is stored is missing or altered; otherwise the bucket is out of reach.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Current { .. } => true,
+            Self::Bucket(error) => matches!(error.kind, Kind::NotFound | Kind::TooShort),
+            Self::Unknown(_) => false,
+        }
+    }
 }
 
 /// Something the format itself rules out, outside any object.

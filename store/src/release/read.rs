@@ -11,7 +11,8 @@ use edgepress_site::release::record::Skip;
 use edgepress_site::release::{Child, Current, Entry, Index, Kind, Malformed, Node, Place, Record};
 use edgepress_site::version::{Digest, Version};
 
-use super::{ReleaseError, Releases, pack_key};
+use super::{CURRENT, ReleaseError, Releases, pack_key};
+use crate::bucket;
 
 /// Frames at most this far apart are read in one request: a request costs more than so many bytes.
 const GAP: u64 = 64 << 10;
@@ -34,7 +35,7 @@ impl Releases {
     /// It cannot be read, or is damaged.
     pub async fn index_at(&self, place: &StoredPlace, root: Digest) -> Result<Index, ReleaseError> {
         let (pack, content) = self.content(Kind::Index, &self.resolve(place)?).await?;
-        Index::decode(&content, pack, root).map_err(|what| self.damaged(pack, what))
+        Index::decode(&content, pack, root).map_err(|what| self.damaged(pack_key(pack), what))
     }
 
     /// The definition a release was made with.
@@ -44,7 +45,8 @@ impl Releases {
     pub async fn definition(&self, record: &Record) -> Result<ReleaseDefinition, ReleaseError> {
         let place = self.resolve(&record.definition.place)?;
         let (pack, content) = self.content(Kind::Definition, &place).await?;
-        ReleaseDefinition::decode(&content, record.definition.hash).map_err(|what| self.damaged(pack, what))
+        ReleaseDefinition::decode(&content, record.definition.hash)
+            .map_err(|what| self.damaged(pack_key(pack), what))
     }
 
     /// The record of release `number`.
@@ -69,20 +71,22 @@ impl Releases {
         self.skip(current, *nearest).await
     }
 
-    /// The record that a pointer leads to.
+    /// The record that a pointer leads to. Records have no hash, so one that another pack put at this
+    /// place is told by its number: without that, following pointers might never end.
     async fn skip(&self, current: &Current, skip: Skip) -> Result<Record, ReleaseError> {
-        let waiting = current.records.iter().find(|record| record.number == skip.number);
-        match (waiting, &skip.place) {
-            (Some(waiting), _) => Ok(waiting.clone()),
-            (None, Some(place)) => self.archived_record(place).await,
-            (None, None) => Err(Malformed("a record points to one that is nowhere").into()),
+        if let Some(waiting) = current.records.iter().find(|record| record.number == skip.number) {
+            return Ok(waiting.clone());
         }
-    }
-
-    /// A record from the pack it was archived in.
-    async fn archived_record(&self, place: &StoredPlace) -> Result<Record, ReleaseError> {
+        let Some(place) = &skip.place else {
+            let what = Malformed("a record points to one that is nowhere");
+            return Err(self.damaged(CURRENT.to_owned(), what));
+        };
         let (pack, content) = self.content(Kind::Record, &self.resolve(place)?).await?;
-        Record::decode(&content, pack).map_err(|what| self.damaged(pack, what))
+        let record = Record::decode(&content, pack).map_err(|what| self.damaged(pack_key(pack), what))?;
+        if (record.number, record.ordinal) != (skip.number, skip.ordinal) {
+            return Err(self.damaged(pack_key(pack), Malformed("a record is not the one that was named")));
+        }
+        Ok(record)
     }
 
     /// The node, if it is in memory.
@@ -100,7 +104,8 @@ impl Releases {
         let (pack, range) = child.place.stored()?;
         let read = async {
             let (_, content) = self.content(Kind::Node, &child.place).await?;
-            let node = Node::decode(&content, pack, child).map_err(|what| self.damaged(pack, what))?;
+            let node =
+                Node::decode(&content, pack, child).map_err(|what| self.damaged(pack_key(pack), what))?;
             Ok(Arc::new(node))
         };
         self.nodes.get_or_insert_async(&(pack, range.start), read).await
@@ -131,7 +136,7 @@ impl Releases {
     /// It cannot be read, or does not have this version.
     pub async fn body(&self, place: &Place, version: Version, size: u64) -> Result<Bytes, ReleaseError> {
         let (pack, range) = place.stored()?;
-        let frame = self.bucket.get_range(&pack_key(pack), range).await?;
+        let frame = self.range(pack, range).await?;
         self.decode_body(pack, &frame, version, size)
     }
 
@@ -159,7 +164,7 @@ impl Releases {
                 count += 1;
             }
             let (now, later) = rest.split_at(count);
-            let bytes = self.bucket.get_range(&pack_key(pack), range.clone()).await?;
+            let bytes = self.range(pack, range.clone()).await?;
             for number in now {
                 let (place, version, size) = &wanted[*number];
                 let within = within(&range, place);
@@ -177,9 +182,11 @@ impl Releases {
         version: Version,
         size: u64,
     ) -> Result<Bytes, ReleaseError> {
-        let body = pack::content(Kind::Body, frame).map_err(|what| self.damaged(pack, what))?;
+        let body = pack::content(Kind::Body, frame).map_err(|what| self.damaged(pack_key(pack), what))?;
         if body.len() as u64 != size || Version::of(&body) != version {
-            return Err(self.damaged(pack, Malformed("a body is not of the version that was named")));
+            return Err(
+                self.damaged(pack_key(pack), Malformed("a body is not of the version that was named"))
+            );
         }
         Ok(body.into())
     }
@@ -187,17 +194,36 @@ impl Releases {
     /// The content of a frame and the pack it was read from.
     async fn content(&self, kind: Kind, place: &Place) -> Result<(Digest, Vec<u8>), ReleaseError> {
         let (pack, range) = place.stored()?;
-        let frame = self.bucket.get_range(&pack_key(pack), range).await?;
-        let content = pack::content(kind, &frame).map_err(|what| self.damaged(pack, what))?;
+        let frame = self.range(pack, range).await?;
+        let content = pack::content(kind, &frame).map_err(|what| self.damaged(pack_key(pack), what))?;
         Ok((pack, content))
     }
 
-    fn resolve(&self, place: &StoredPlace) -> Result<Place, ReleaseError> {
-        place.resolve(None).ok_or_else(|| Malformed("a record does not name its pack").into())
+    /// Checks that a pack is there and has at least `length` bytes.
+    ///
+    /// # Errors
+    /// It does not, or cannot be reached.
+    pub async fn reaches(&self, pack: Digest, length: u64) -> Result<(), ReleaseError> {
+        self.range(pack, length.saturating_sub(1)..length).await.map(drop)
     }
 
-    fn damaged(&self, pack: Digest, what: Malformed) -> ReleaseError {
-        ReleaseError::Damaged { bucket: self.bucket.name().to_owned(), object: pack_key(pack), what }
+    /// Bytes of a pack. One that is gone or cut short is damage like any other.
+    async fn range(&self, pack: Digest, range: Range<u64>) -> Result<Bytes, ReleaseError> {
+        let key = pack_key(pack);
+        self.bucket.get_range(&key, range).await.map_err(|error| match error.kind {
+            bucket::Kind::NotFound => self.damaged(key, Malformed("it is missing")),
+            bucket::Kind::TooShort => self.damaged(key, Malformed("it is cut short")),
+            _ => error.into(),
+        })
+    }
+
+    fn resolve(&self, place: &StoredPlace) -> Result<Place, ReleaseError> {
+        let unnamed = || self.damaged(CURRENT.to_owned(), Malformed("a record does not name its pack"));
+        place.resolve(None).ok_or_else(unnamed)
+    }
+
+    fn damaged(&self, object: String, what: Malformed) -> ReleaseError {
+        ReleaseError::Damaged { bucket: self.bucket.name().to_owned(), object, what }
     }
 }
 
