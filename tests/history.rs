@@ -202,6 +202,23 @@ fn the_mirror_may_lie_in_another_bucket_or_nowhere() {
     site.edit("site.toml", "objects = false", "objects = true");
     site.json("publish");
     assert_whole(&site);
+    // What is left from an earlier time as the mirror is brought up to date.
+    for (objects, id) in [("\"file:public\"", 2), ("true", 3)] {
+        let line = site
+            .read("site.toml")
+            .lines()
+            .find(|line| line.starts_with("objects"))
+            .unwrap_or_default()
+            .to_owned();
+        site.edit("site.toml", &line, &format!("objects = {objects}"));
+        site.sql(&format!("DELETE FROM item WHERE id = {id}"));
+        site.json("publish --yes");
+        let folder = if id == 2 { site.path("public") } else { site.bucket() };
+        assert_eq!(
+            mirror(&folder).into_keys().collect::<Vec<_>>(),
+            live(&site.bucket()).documents.into_keys().collect::<Vec<_>>()
+        );
+    }
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn a_folder_in_which_no_bucket_may_be_made_is_named() {
 
 #[test]
 fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
-    let site = Site::small(2_500);
+    let site = Site::small(1_200);
     site.json("publish");
     let right = std::fs::read(site.path("site.db")).expect("it is there");
     site.sql("UPDATE item SET name = 'New ' || id");
@@ -244,7 +244,7 @@ fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
     assert_eq!(live(&site.bucket()).root, before);
     // A file cut off while it is read.
     let mut random = Random(3);
-    for _ in 0..6 {
+    for _ in 0..5 {
         std::fs::write(site.path("site.db"), &edited).expect("there is room");
         let mut publish =
             Guarded::spawn(site.command("publish --yes").stdout(Stdio::null()).stderr(Stdio::null()));
@@ -255,8 +255,8 @@ fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
         let now = live(&site.bucket());
         match code {
             Some(0) => assert_eq!(
-                now.documents["/items/item-2500.json"],
-                br#"{"id":2500,"slug":"item-2500","name":"New 2500"}"#
+                now.documents["/items/item-1200.json"],
+                br#"{"id":1200,"slug":"item-1200","name":"New 1200"}"#
             ),
             code => assert!(code == Some(1) && now.root == before, "{code:?}"),
         }
