@@ -41,7 +41,9 @@ fn kind(error: &anyhow::Error) -> (u8, &'static str) {
         Some(PublishError::Locked(_)) => (FAILED, "locked"),
         Some(PublishError::Lagging { .. }) => (FAILED, "lagging"),
         Some(PublishError::Keys(..) | PublishError::Paths(_)) => (FAILED, "documents"),
-        Some(PublishError::Rows { .. } | PublishError::Row { .. } | PublishError::Database(_)) => (FAILED, "database"),
+        Some(PublishError::Rows { .. } | PublishError::Row { .. } | PublishError::Database(_)) => {
+            (FAILED, "database")
+        }
         Some(PublishError::Release(_)) => (FAILED, "storage"),
         Some(PublishError::File { .. }) => (FAILED, "file"),
         Some(PublishError::Task(_)) | None => (FAILED, "failed"),

@@ -40,9 +40,11 @@ fn main() -> ExitCode {
 
 /// The format that wrong arguments ask for, as far as it can be told.
 fn asked_format() -> Format {
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let arguments: Vec<String> = arguments.collect();
     let asks = |pair: &[String]| pair[0] == "--format" && pair[1] == "json";
-    let is_json = arguments.windows(2).any(asks) || arguments.iter().any(|argument| argument == "--format=json");
+    let is_json =
+        arguments.windows(2).any(asks) || arguments.iter().any(|argument| argument == "--format=json");
     if is_json { Format::Json } else { Format::Text }
 }
 
@@ -57,7 +59,8 @@ fn log(cli: &Cli) {
         Level::Trace => LevelFilter::TRACE,
     };
     let is_terminal = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(is_terminal);
+    let log =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(is_terminal);
     match cli.global.format {
         Format::Text => log.with_target(false).init(),
         Format::Json => log.json().flatten_event(true).init(),

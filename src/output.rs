@@ -62,9 +62,11 @@ impl Bar {
     /// Draws `progress` on a terminal, and nothing elsewhere.
     pub(crate) fn draw(progress: &Arc<Progress>, format: Format) -> Self {
         let is_drawn = format == Format::Text && std::io::stderr().is_terminal();
-        let target = if is_drawn { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let target =
+            if is_drawn { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = ProgressStyle::with_template("{spinner} {msg:<24} {wide_bar} {pos}/{len} rows  {elapsed}");
+        let style =
+            ProgressStyle::with_template("{spinner} {msg:<24} {wide_bar} {pos}/{len} rows  {elapsed}");
         bar.set_style(style.expect("the template is right"));
         let (drawn, progress) = (bar.clone(), progress.clone());
         let task = tokio::spawn(async move {

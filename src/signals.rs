@@ -1,6 +1,6 @@
 //! Signals: the first asks to stop, the second insists.
 
-use tokio::signal::unix::{signal, SignalKind};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Becomes true on SIGINT or SIGTERM; a second signal ends the process at once.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use include_dir::{include_dir, Dir};
+use include_dir::{Dir, include_dir};
 
 use crate::failure::WrongUse;
 

@@ -1,7 +1,21 @@
-//! Tests of the whole: one program, a module for each area.
+//! Tests of the whole: the command as it is typed, on real files, databases and sockets.
 
+mod browser;
 mod damage;
+mod dev;
+mod edits;
+mod faults;
 mod format;
 mod fuzz;
+mod golden;
+mod history;
 mod house;
+mod kill;
+mod limits;
+mod mistakes;
+mod rows;
+mod serve;
 mod shop;
+mod small;
+mod storage;
+mod support;

@@ -4,7 +4,7 @@ use edgepress_site::documents::Maker;
 use edgepress_site::problem::{Problem, Problems};
 use edgepress_store::database::Database;
 
-use crate::error::{whole, PublishError};
+use crate::error::{PublishError, whole};
 use crate::progress::Progress;
 use crate::publish::maker;
 use crate::rows::{self, Reader};

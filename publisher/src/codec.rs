@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use edgepress_site::release::codec::{put_bytes, put_varint, Malformed, Reader};
+use edgepress_site::release::codec::{Malformed, Reader, put_bytes, put_varint};
 use edgepress_site::release::{Edit, Entry, Pack, Place, Previous};
 use edgepress_site::row::Value;
 use edgepress_site::version::{Digest, Version};

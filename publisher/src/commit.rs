@@ -43,7 +43,8 @@ pub(crate) fn archive(writer: &mut PackWriter, live: &Live) -> Archived {
             skip.place = skip.place.or_else(|| archived.get(&skip.number).copied());
         }
         let place = writer.append(Kind::Record, &record.encode());
-        archived.insert(record.number, StoredPlace { pack: None, offset: place.offset, length: place.length });
+        archived
+            .insert(record.number, StoredPlace { pack: None, offset: place.offset, length: place.length });
     }
     archived
 }
@@ -61,7 +62,12 @@ pub(crate) fn stored(writer: &PackWriter, place: Place) -> Result<StoredPlace, M
 
 /// The `current` that makes `next` live. `archived` are the waiting records that the pack called `pack`
 /// holds; without them they go on waiting in `current`.
-pub(crate) fn successor(live: &Live, next: Next, writer: &str, archived: Option<(&Archived, Digest)>) -> Current {
+pub(crate) fn successor(
+    live: &Live,
+    next: Next,
+    writer: &str,
+    archived: Option<(&Archived, Digest)>,
+) -> Current {
     let before = live.as_ref().map(|(current, _)| current.live());
     let mut skips: Vec<Skip> = before.map_or_else(Vec::new, Record::skips_of_next);
     if let Some((archived, pack)) = archived {

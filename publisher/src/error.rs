@@ -57,7 +57,9 @@ pub enum PublishError {
         guard: f64,
     },
     /// The site is held.
-    #[error("the site is held since release {0}, a rollback: `edgepress publish --resume` releases what was edited since")]
+    #[error(
+        "the site is held since release {0}, a rollback: `edgepress publish --resume` releases what was edited since"
+    )]
     Held(u64),
     /// Somebody else released first.
     #[error("another publisher released {0} first, so nothing was changed: publish again")]
@@ -77,15 +79,17 @@ pub enum PublishError {
         source: std::io::Error,
     },
     /// A follower did not reach the release, which is live all the same.
-    #[error("release {release} is live, but {follower} lags behind at {reached}")]
+    #[error(
+        "release {release} is live, but `{follower}` is still at {reached}; the next publish tries again"
+    )]
     Lagging {
         /// The live release.
         release: u64,
         /// The follower.
         follower: &'static str,
-        /// The release it has reached.
+        /// The release it has reached; 0 for none.
         reached: u64,
-        /// Its last error.
+        /// Why.
         source: Box<Self>,
     },
     /// A thread of ours ended early.

@@ -11,20 +11,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use edgepress_site::definition::Definition;
 use edgepress_site::policy::{Policy, PolicyDigest};
+use edgepress_site::release::codec::Reader;
 use edgepress_site::release::cursor::Reached;
 use edgepress_site::release::diff::Entries;
 use edgepress_site::release::sealed::SealError;
 use edgepress_site::release::{Change, Current, Cursor, Diff, Entry, Index};
 use edgepress_store::bucket::{self, Bucket, Headers, Put};
-use edgepress_store::release::{cursor_key, ReleaseError, Releases};
+use edgepress_store::release::{Blocking, ReleaseError, Releases, cursor_key};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 
-use crate::error::PublishError;
 use crate::Publisher;
+use crate::codec;
+use crate::error::PublishError;
+use crate::sort::{Item, Sorter};
 
 /// Documents that are mirrored together.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 
 /// Batches at work at the same time.
 const BATCHES: usize = 2;
@@ -65,7 +68,11 @@ async fn index(releases: &Releases, named: &Reached) -> Result<Option<Index>, Pu
         Err(error) => error,
     };
     let Some((object, what)) = error.damage() else { return Err(error.into()) };
-    tracing::warn!(release = named.number, object, "the mirror is made anew, as what it held cannot be told: {what}");
+    tracing::warn!(
+        release = named.number,
+        object,
+        "the mirror is made anew, as what it held cannot be told: {what}"
+    );
     Ok(None)
 }
 
@@ -179,7 +186,11 @@ impl Mirror {
                     let PublishError::Release(damaged) = &error else { return Err(error) };
                     let Some((object, what)) = damaged.damage() else { return Err(error) };
                     let release = record.parent;
-                    tracing::warn!(release, object, "what this and earlier releases left in the mirror may stay: {what}");
+                    tracing::warn!(
+                        release,
+                        object,
+                        "what this and earlier releases left in the mirror may stay: {what}"
+                    );
                     break;
                 }
             }
@@ -233,8 +244,11 @@ impl Mirror {
 
     /// Removes what `old` has and `new` does not.
     async fn remove(&self, old: &Index, new: &Index) -> Result<(), PublishError> {
-        let mut batches =
-            std::pin::pin!(self.batches(old, new, |change| if change.new.is_none() { change.old } else { None }));
+        let mut batches = std::pin::pin!(self.batches(old, new, |change| if change.new.is_none() {
+            change.old
+        } else {
+            None
+        }));
         while let Some(batch) = batches.next().await {
             let keys = batch?.iter().map(|entry| key(entry).to_owned()).collect();
             for result in self.objects.delete_many(keys).await {
@@ -244,7 +258,8 @@ impl Mirror {
         Ok(())
     }
 
-    /// What `pick` takes of each difference, in batches. The difference is walked on a thread of its own.
+    /// What `pick` takes of each difference, in batches, in the order in which bodies lie in packs: so
+    /// neighbours are read together. The difference is walked on a thread of its own.
     fn batches(
         &self,
         old: &Index,
@@ -254,26 +269,75 @@ impl Mirror {
         let (sender, receiver) = mpsc::channel(BATCHES);
         let (old, new, nodes) = (old.clone(), new.clone(), self.releases.blocking());
         tokio::task::spawn_blocking(move || {
-            let mut batch = Vec::new();
-            for change in Diff::new(&old, &new, &nodes) {
-                match change {
-                    Ok(change) => batch.extend(pick(change)),
-                    Err(error) => {
-                        let _ = sender.blocking_send(Err(error.into()));
-                        return;
-                    }
-                }
-                if batch.len() == BATCH && sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-                    return;
-                }
-            }
-            if !batch.is_empty() {
-                let _ = sender.blocking_send(Ok(batch));
+            let send = |batch| sender.blocking_send(Ok(batch)).is_ok();
+            if let Err(error) = walk(&old, &new, &nodes, pick, send) {
+                // Whoever is gone needs no error.
+                let _ = sender.blocking_send(Err(error));
             }
         });
         stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)))
     }
 }
+
+/// Hands what `pick` takes of each difference to `send`, until that says no.
+fn walk(
+    old: &Index,
+    new: &Index,
+    nodes: &Blocking,
+    pick: fn(Change) -> Option<Entry>,
+    mut send: impl FnMut(Vec<Entry>) -> bool,
+) -> Result<(), PublishError> {
+    let mut sorter = Sorter::new();
+    for change in Diff::new(old, new, nodes) {
+        if let Some(entry) = pick(change?) {
+            sorter.push(Placed(entry))?;
+        }
+    }
+    let mut batch = Vec::new();
+    for placed in sorter.sorted()? {
+        batch.push(placed?.0);
+        if batch.len() == BATCH && !send(std::mem::take(&mut batch)) {
+            return Ok(());
+        }
+    }
+    if !batch.is_empty() {
+        send(batch);
+    }
+    Ok(())
+}
+
+/// An entry, ordered by where its body lies.
+struct Placed(Entry);
+
+impl Item for Placed {
+    fn put(&self, out: &mut Vec<u8>) {
+        codec::put_entry(out, &self.0);
+    }
+
+    fn get(record: &[u8]) -> Result<Self, PublishError> {
+        Ok(Self(codec::entry(&mut Reader::new(record))?))
+    }
+}
+
+impl Ord for Placed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.place.cmp(&other.0.place).then_with(|| self.0.path.cmp(&other.0.path))
+    }
+}
+
+impl PartialOrd for Placed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Placed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Placed {}
 
 /// The key of a document's own path.
 pub(crate) fn key(entry: &Entry) -> &str {

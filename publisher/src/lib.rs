@@ -33,7 +33,7 @@ pub use plan::{Difference, Kind};
 pub use publish::{Options, Report};
 pub use rollback::rollback;
 pub use source::Source;
-pub use verify::{verify, Verified};
+pub use verify::{Verified, verify};
 
 /// The clock: milliseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;

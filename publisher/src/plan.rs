@@ -3,11 +3,11 @@
 //! Owns the comparison, the refusal of paths that cannot lie side by side, and the edits of each
 //! collection's tree. Refuses to write any of it.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-use edgepress_site::release::codec::{put_varint, Reader};
+use edgepress_site::release::codec::{Reader, put_varint};
 use edgepress_site::release::diff::Entries;
 use edgepress_site::release::node::PREVIOUS;
 use edgepress_site::release::record::Counts;
@@ -185,12 +185,7 @@ impl Planner<'_> {
     }
 
     /// Notes one difference and the edits that make it.
-    fn record(
-        &self,
-        plan: &mut Plan,
-        old: Option<Side>,
-        new: Option<Side>,
-    ) -> Result<(), PublishError> {
+    fn record(&self, plan: &mut Plan, old: Option<Side>, new: Option<Side>) -> Result<(), PublishError> {
         if plan.differences.len() < self.list
             && let Some((collection, _)) = new.as_ref().or(old.as_ref())
         {
@@ -232,7 +227,8 @@ impl Planner<'_> {
                     place: old.place,
                 };
                 let earlier = std::iter::once(last).chain(old.previous.iter().cloned());
-                new.previous = earlier.filter(|previous| previous.version != new.version).take(PREVIOUS).collect();
+                new.previous =
+                    earlier.filter(|previous| previous.version != new.version).take(PREVIOUS).collect();
             }
             None => new.changed = self.stamp,
         }
@@ -286,8 +282,11 @@ impl<'a> OldEntries<'a> {
             .iter()
             .map(|(name, tree)| (Arc::from(name.as_str()), Entries::new(Some(tree), nodes)))
             .collect();
-        let mut old =
-            Self { entries: collections.iter().map(|_| None).collect(), collections, heads: BinaryHeap::new() };
+        let mut old = Self {
+            entries: collections.iter().map(|_| None).collect(),
+            collections,
+            heads: BinaryHeap::new(),
+        };
         for number in 0..old.collections.len() {
             old.advance(number)?;
         }

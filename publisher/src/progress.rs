@@ -1,7 +1,7 @@
 //! How far a publish has come, for whoever draws it. Refuses to draw.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of one publish; shared, and read while they move.
 #[derive(Debug, Default)]

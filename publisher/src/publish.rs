@@ -11,10 +11,10 @@ use edgepress_site::documents::{KeyError, Maker};
 use edgepress_site::media;
 use edgepress_site::policy::Policy;
 use edgepress_site::problem::{Problem, Problems};
-use edgepress_site::release::definition::{ReleaseDefinition, RENDERER, STATIC};
+use edgepress_site::release::definition::{RENDERER, ReleaseDefinition, STATIC};
 use edgepress_site::release::pack::Compressor;
 use edgepress_site::release::record::{Counts, Named};
-use edgepress_site::release::{edit, Current, Index, Kind, Record, State};
+use edgepress_site::release::{Current, Index, Kind, Record, State, edit};
 use edgepress_site::render::Limits;
 use edgepress_site::version::Version;
 use edgepress_store::database::{Database, Snapshot};
@@ -26,12 +26,12 @@ use crate::error::PublishError;
 use crate::packs::Packs;
 use crate::plan::{Difference, Fresh, Plan, Planner};
 use crate::progress::Progress;
-use crate::render::{entry, Candidate, Rendered, Renderers};
+use crate::render::{Candidate, Rendered, Renderers, entry};
 use crate::rows::{Reader, Spooled};
 use crate::sort::Sorter;
-use crate::sound::{sound, Sound};
-use crate::source::{Source, MAX_STATIC};
-use crate::{codec, follower, Publisher};
+use crate::sound::{Sound, sound};
+use crate::source::{MAX_STATIC, Source};
+use crate::{Publisher, codec, follower};
 
 /// How late after planning new bodies count as changed, in milliseconds: `Last-Modified` must not lie
 /// before the swap, or a client that read the old body in between keeps it.
@@ -215,16 +215,20 @@ impl Publisher {
         for (number, collection) in collections.iter().enumerate() {
             let spooled = reader.spool(collection).await?;
             let old = old.collections.get(&collection.name).cloned();
-            let batches = stream::unfold((&mut reader, spooled), async |(reader, mut spooled): (&mut Reader<'_>, Spooled)| {
-                let rows = reader.batch(collection, &mut spooled).await;
-                let is_end = rows.as_ref().is_ok_and(Vec::is_empty);
-                (!is_end).then_some((rows, (reader, spooled)))
-            });
+            let batches = stream::unfold(
+                (&mut reader, spooled),
+                async |(reader, mut spooled): (&mut Reader<'_>, Spooled)| {
+                    let rows = reader.batch(collection, &mut spooled).await;
+                    let is_end = rows.as_ref().is_ok_and(Vec::is_empty);
+                    (!is_end).then_some((rows, (reader, spooled)))
+                },
+            );
             let jobs = batches.map(|rows| {
                 let (renderers, old, nodes) = (renderers.clone(), old.clone(), self.releases.blocking());
                 async move {
                     let rows = rows?;
-                    tokio::task::spawn_blocking(move || renderers.render(number, rows, old.as_ref(), &nodes)).await?
+                    tokio::task::spawn_blocking(move || renderers.render(number, rows, old.as_ref(), &nodes))
+                        .await?
                 }
             });
             let mut rendered = std::pin::pin!(jobs.buffered(self.threads.max(1)));
@@ -273,13 +277,20 @@ impl Publisher {
         stamp: u64,
         list: usize,
     ) -> Result<(Plan, Packs), PublishError> {
-        let names = maker.definition().site.collections.iter().map(|collection| Arc::from(collection.name.as_str()));
+        let names =
+            maker.definition().site.collections.iter().map(|collection| Arc::from(collection.name.as_str()));
         let collections: Vec<Arc<str>> = names.chain([Arc::from(STATIC)]).collect();
         let (old, nodes) = (old.clone(), self.releases.blocking());
         let job = move || {
             let Collected { sorter, packs, failing: keeping, .. } = collected;
-            let planner =
-                Planner { old: &old, nodes: &nodes, collections: &collections, keeping: &keeping, stamp, list };
+            let planner = Planner {
+                old: &old,
+                nodes: &nodes,
+                collections: &collections,
+                keeping: &keeping,
+                stamp,
+                list,
+            };
             Ok((planner.plan(sorter.sorted()?)?, packs))
         };
         tokio::task::spawn_blocking(job).await?
@@ -310,12 +321,15 @@ impl Publisher {
         }
         if is_same_root && is_same_definition && !resumes && !sound.is_damaged {
             let (_, bytes) = packs.finish().await?;
-            let (current, _) = live.ok_or_else(|| PublishError::Task("nothing is live, but the same".to_owned()))?;
+            let (current, _) =
+                live.ok_or_else(|| PublishError::Task("nothing is live, but the same".to_owned()))?;
             return Ok(Released { current, index, counts, bytes, is_new: false });
         }
         let archived = commit::archive(&mut packs.writer, &live);
         let definition = match before {
-            Some(before) if is_same_definition && !sound.lacks_definition => Place::Known(before.definition.place),
+            Some(before) if is_same_definition && !sound.lacks_definition => {
+                Place::Known(before.definition.place)
+            }
             _ => Place::New(packs.writer.append(Kind::Definition, &content)),
         };
         let place = match before {
@@ -339,7 +353,11 @@ impl Publisher {
             state: State::Live,
             time,
             // A publish so slow that its stamp has passed: no document may look older than the swap.
-            floor: before.map_or(0, |before| before.floor).max(if time + 1_000 > stamp { time + STAMP } else { 0 }),
+            floor: before.map_or(0, |before| before.floor).max(if time + 1_000 > stamp {
+                time + STAMP
+            } else {
+                0
+            }),
             used: follower::used(&self.releases).await?,
         };
         let last = writer.last_closed();
@@ -348,12 +366,18 @@ impl Publisher {
         Ok(Released { current, index, counts, bytes, is_new: true })
     }
 
-    async fn edit_trees(&self, old: &Index, plan: Plan, mut packs: Packs) -> Result<(Index, Packs), PublishError> {
+    async fn edit_trees(
+        &self,
+        old: &Index,
+        plan: Plan,
+        mut packs: Packs,
+    ) -> Result<(Index, Packs), PublishError> {
         let (mut index, nodes) = (old.clone(), self.releases.blocking());
         let job = move || {
             for (name, spool) in plan.edits {
                 let edits = spool.read()?.map(|record| Ok(codec::edit(&record?)?));
-                let tree = edit::<PublishError, _, _>(index.collections.get(&*name), edits, &nodes, &mut packs)?;
+                let tree =
+                    edit::<PublishError, _, _>(index.collections.get(&*name), edits, &nodes, &mut packs)?;
                 match tree {
                     Some(tree) => drop(index.collections.insert(name.to_string(), tree)),
                     None => drop(index.collections.remove(&*name)),
@@ -467,7 +491,10 @@ fn definition(source: &Source) -> Result<(ReleaseDefinition, StaticFiles), Publi
 }
 
 fn read_static(file: &std::path::Path) -> Result<Vec<u8>, PublishError> {
-    let failed = |source| PublishError::File { what: format!("cannot read the static file {}", file.display()), source };
+    let failed = |source| PublishError::File {
+        what: format!("cannot read the static file {}", file.display()),
+        source,
+    };
     let size = std::fs::metadata(file).map_err(failed)?.len();
     if size > MAX_STATIC {
         let message = format!("it has {size} bytes; static files have at most {MAX_STATIC}");
@@ -497,7 +524,9 @@ fn names(source: &Source, maker: &Maker) -> Vec<Problem> {
     let mut problems = Vec::new();
     let site = &source.site.definition;
     for document in site.collections.iter().flat_map(|collection| &collection.documents) {
-        if let Some(template) = document.template.as_ref().filter(|template| !maker.renderer().contains(template)) {
+        if let Some(template) =
+            document.template.as_ref().filter(|template| !maker.renderer().contains(template))
+        {
             let known: Vec<&str> = source.templates.keys().map(String::as_str).collect();
             problems.push(Problem::error(
                 &source.file,

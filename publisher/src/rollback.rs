@@ -8,12 +8,12 @@ use edgepress_site::version::Digest;
 use edgepress_store::release::Releases;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use crate::Publisher;
 use crate::commit::{self, Next};
 use crate::error::PublishError;
 use crate::follower;
 use crate::packs;
 use crate::publish::Report;
-use crate::Publisher;
 
 /// Packs that are checked at the same time.
 const CHECKS: usize = 8;

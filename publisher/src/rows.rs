@@ -8,8 +8,8 @@ use edgepress_site::definition::{Collection, Include, PAGE};
 use edgepress_site::problem::Problem;
 use edgepress_site::row::{Columns, Included, Row, Rows, Value};
 use edgepress_store::database::{Database, IncludeQuery, Order, Snapshot};
-use futures_util::future::BoxFuture;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 
 use crate::codec;
 use crate::error::PublishError;
@@ -82,7 +82,11 @@ impl<'p> Reader<'p> {
     }
 
     /// The first rows of a collection, at most `count` of one batch.
-    pub(crate) async fn sample(&mut self, collection: &Collection, count: usize) -> Result<Vec<Row>, PublishError> {
+    pub(crate) async fn sample(
+        &mut self,
+        collection: &Collection,
+        count: usize,
+    ) -> Result<Vec<Row>, PublishError> {
         let mut rows = vec![Row::empty()];
         if let Some(query) = &collection.query {
             let failed = |source| rows_error(collection, "", source);
@@ -222,7 +226,12 @@ fn only(
     Ok(list.into_iter().next())
 }
 
-fn key(collection: &Collection, place: &str, row: &Row, parents: &[&str]) -> Result<Vec<Value>, PublishError> {
+fn key(
+    collection: &Collection,
+    place: &str,
+    row: &Row,
+    parents: &[&str],
+) -> Result<Vec<Value>, PublishError> {
     let value = |column: &&str| {
         row.get(column).cloned().ok_or_else(|| {
             let message = format!("`on` names the column `{column}`, which the rows around it do not have");
@@ -268,20 +277,26 @@ fn check_includes<'a>(
                 problems.push(Problem::error(file, Some(include.line), message, remedy));
             };
             if columns.iter().any(|column| **column == *include.name) {
-                let message = format!("the include `{}` has the name of a column of the rows around it", include.name);
+                let message =
+                    format!("the include `{}` has the name of a column of the rows around it", include.name);
                 problem(message, "rename one of them".to_owned());
             }
             let own = match database.columns(&include.query).await {
                 Ok(own) => own,
                 Err(error) => {
-                    problem(format!("the query of include `{}` does not run: {error}", include.name), String::new());
+                    problem(
+                        format!("the query of include `{}` does not run: {error}", include.name),
+                        String::new(),
+                    );
                     continue;
                 }
             };
             for (column, parent) in &include.on {
-                for (name, of, which) in [(column, &own, "its own query"), (parent, columns, "the rows around it")] {
+                for (name, of, which) in
+                    [(column, &own, "its own query"), (parent, columns, "the rows around it")]
+                {
                     if !of.iter().any(|column| **column == **name) {
-                        let message = format!("`on` names the column `{name}`, which {which} does not have", );
+                        let message = format!("`on` names the column `{name}`, which {which} does not have",);
                         problem(message, format!("the columns are: {}", list(of)));
                     }
                 }
@@ -325,9 +340,17 @@ fn rows_error(
     place: &str,
     source: edgepress_store::database::DatabaseError,
 ) -> PublishError {
-    PublishError::Rows { collection: collection.name.clone(), include: include_text(collection, place), source }
+    PublishError::Rows {
+        collection: collection.name.clone(),
+        include: include_text(collection, place),
+        source,
+    }
 }
 
 fn row_error(collection: &Collection, place: &str, message: String) -> PublishError {
-    PublishError::Row { collection: collection.name.clone(), include: include_text(collection, place), message }
+    PublishError::Row {
+        collection: collection.name.clone(),
+        include: include_text(collection, place),
+        message,
+    }
 }

@@ -54,7 +54,8 @@ impl<T: Item> Sorter<T> {
     /// The items in ascending order.
     pub(crate) fn sorted(mut self) -> Result<Sorted<T>, PublishError> {
         self.memory.sort();
-        let mut sorted = Sorted { memory: self.memory.into_iter(), runs: self.runs, heads: BinaryHeap::new() };
+        let mut sorted =
+            Sorted { memory: self.memory.into_iter(), runs: self.runs, heads: BinaryHeap::new() };
         for run in 0..=sorted.runs.len() {
             sorted.advance(run)?;
         }

@@ -38,9 +38,14 @@ impl Source {
     /// A file cannot be read, or the definition has mistakes.
     pub fn load(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, PublishError> {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|source| PublishError::File {
-            what: format!("cannot read {name} (write a first site with `edgepress new DIR`, or name yours with `--site FILE`)"),
-            source,
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "write a first site with `edgepress new DIR`, or name yours with `--site FILE`"
+                }
+                _ => "name the site's definition, a text in UTF-8, with `--site FILE`",
+            };
+            Problems(vec![Problem::error(&name, None, format!("cannot be read: {error}"), remedy)])
         })?;
         let site = definition::parse(&name, &text, env)?;
         let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -86,7 +91,9 @@ fn read_template(path: &Path) -> Result<String, String> {
         return Err(format!("a template of {size} bytes; at most {MAX_TEMPLATE} are read"));
     }
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => "is not UTF-8 text: move it out of the templates' folder".to_owned(),
+        std::io::ErrorKind::InvalidData => {
+            "is not UTF-8 text: move it out of the templates' folder".to_owned()
+        }
         _ => error.to_string(),
     })
 }
@@ -99,7 +106,12 @@ fn files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<(String, PathBuf)> {
     while let Some((prefix, folder)) = waiting.pop() {
         let mut problem = |path: &Path, error: &dyn std::fmt::Display| {
             let remedy = "create it, or name another folder in site.toml";
-            problems.push(Problem::error(path.display().to_string(), None, format!("cannot be read: {error}"), remedy));
+            problems.push(Problem::error(
+                path.display().to_string(),
+                None,
+                format!("cannot be read: {error}"),
+                remedy,
+            ));
         };
         let listed = match std::fs::read_dir(&folder) {
             Ok(listed) => listed,
@@ -120,7 +132,9 @@ fn files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<(String, PathBuf)> {
             let name = format!("{prefix}{name}");
             // Follows links: a folder of links to shared templates works.
             match std::fs::metadata(&path) {
-                Ok(kind) if kind.is_dir() && prefix.matches('/').count() < 32 => waiting.push((format!("{name}/"), path)),
+                Ok(kind) if kind.is_dir() && prefix.matches('/').count() < 32 => {
+                    waiting.push((format!("{name}/"), path));
+                }
                 Ok(kind) if kind.is_file() => found.push((name, path)),
                 Ok(_) => problem(&path, &"neither a file nor a folder, or too deep"),
                 Err(error) => problem(&path, &error),

@@ -6,7 +6,7 @@ use std::io::{BufReader, BufWriter, Read, Seek, Write};
 
 use edgepress_site::release::codec::put_varint;
 
-use crate::error::{temporary, PublishError};
+use crate::error::{PublishError, temporary};
 
 /// Records on their way in.
 pub(crate) struct Spool {
@@ -55,7 +55,8 @@ impl Spool {
         let bytes: Box<dyn Read + Send> = match self.file.take() {
             None => Box::new(std::io::Cursor::new(self.memory)),
             Some(mut file) => {
-                let rewound = file.write_all(&self.memory).and_then(|()| file.flush()).and_then(|()| file.rewind());
+                let rewound =
+                    file.write_all(&self.memory).and_then(|()| file.flush()).and_then(|()| file.rewind());
                 rewound.map_err(temporary)?;
                 let file = file.into_inner().map_err(|error| temporary(error.into_error()))?;
                 Box::new(BufReader::with_capacity(256 << 10, file))

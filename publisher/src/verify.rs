@@ -8,18 +8,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use edgepress_site::release::codec::{put_bytes, put_varint, Reader};
+use edgepress_site::release::codec::{Reader, put_bytes, put_varint};
 use edgepress_site::release::pack;
 use edgepress_site::release::{Child, Current, Diff, Entry, Index, Kind, Node, Nodes as _, Pack, Place};
 use edgepress_site::version::{Digest, Version};
 use edgepress_store::bucket::Bucket;
-use edgepress_store::release::{cursor_key, pack_key, Blocking, ReleaseError, Releases, CURRENT};
+use edgepress_store::release::{Blocking, CURRENT, ReleaseError, Releases, cursor_key, pack_key};
 
+use crate::Publisher;
 use crate::error::PublishError;
 use crate::follower;
 use crate::progress::Progress;
 use crate::sort::{Item, Sorted, Sorter};
-use crate::Publisher;
 
 /// At most so many bad objects are listed; all are counted.
 const MAX_LISTED: usize = 100;
@@ -109,7 +109,12 @@ impl Item for Expected {
         let mut reader = Reader::new(record);
         let pack = Pack::Named(Digest(reader.array()?));
         let place = Place { pack, offset: reader.varint()?, length: reader.varint32()? };
-        Ok(Self { place, version: Version(reader.array()?), size: reader.varint()?, path: reader.text()?.into() })
+        Ok(Self {
+            place,
+            version: Version(reader.array()?),
+            size: reader.varint()?,
+            path: reader.text()?.into(),
+        })
     }
 }
 
@@ -144,7 +149,10 @@ pub async fn verify(publisher: &Publisher, progress: &Progress) -> Result<Verifi
         return Err(ReleaseError::Unknown(1).into());
     }
     if is_absent {
-        found.bad(CURRENT, "it is missing, although there are packs: restore it from a copy, or publish again");
+        found.bad(
+            CURRENT,
+            "it is missing, although there are packs: restore it from a copy, or publish again",
+        );
     }
     if current.is_some()
         && let Some(objects) = &publisher.objects
@@ -298,7 +306,10 @@ fn check_pack(name: Digest, content: Option<&[u8]>, found: &mut Verified) {
     match content {
         None => found.bad(pack_key(name), "it is missing"),
         Some(pack) if Digest::of(pack) != name => {
-            found.bad(pack_key(name), format!("it was altered: its {} bytes hash to {}", pack.len(), Digest::of(pack)));
+            found.bad(
+                pack_key(name),
+                format!("it was altered: its {} bytes hash to {}", pack.len(), Digest::of(pack)),
+            );
         }
         Some(_) => {}
     }
@@ -334,11 +345,16 @@ async fn mirror(
         return Ok(());
     }
     if cursor.number() > found.release {
-        let problem = format!("it was put back to release {}: the mirror has reached {}", found.release, cursor.number());
+        let problem = format!(
+            "it was put back to release {}: the mirror has reached {}",
+            found.release,
+            cursor.number()
+        );
         found.bad(CURRENT, problem);
     }
     let (Some(reached), None) = (&cursor.reached, &cursor.applying) else {
-        let problem = "the mirror was cut off while it was brought up to date: `edgepress publish` finishes it";
+        let problem =
+            "the mirror was cut off while it was brought up to date: `edgepress publish` finishes it";
         found.bad(cursor_key(follower::OBJECTS), problem);
         return Ok(());
     };

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::definition::{Collection, Document, Pages, PAGE};
+use crate::definition::{Collection, Document, PAGE, Pages};
 use crate::path::DocPath;
 use crate::pattern::{ExpandError, Pattern};
 use crate::problem::Problems;
@@ -38,7 +38,7 @@ pub struct KeyError {
     /// The document's path, if the row has one.
     pub path: Option<DocPath>,
     /// What is wrong.
-    pub reason: Reason,
+    pub reason: Box<Reason>,
 }
 
 /// What can be wrong with a document of a row.
@@ -136,11 +136,11 @@ impl Maker {
         let defined = &self.definition.site.collections[collection];
         let of = &defined.documents[document];
         let Some(place) = row.includes.iter().position(|included| *included.name == *pages.of) else {
-            let failed = Failed { path: None, reason: Reason::NoList(pages.of.clone()) };
+            let failed = Failed::new(None, Reason::NoList(pages.of.clone()));
             return each(Err(self.error(defined, of, row, failed)));
         };
         let Rows::Many(all) = &mut row.includes[place].rows else {
-            let failed = Failed { path: None, reason: Reason::NoList(pages.of.clone()) };
+            let failed = Failed::new(None, Reason::NoList(pages.of.clone()));
             return each(Err(self.error(defined, of, row, failed)));
         };
         let all = std::mem::take(all);
@@ -173,7 +173,7 @@ impl Maker {
         };
         let link = |number| {
             let path = expand(pattern(number), row, Some(number));
-            path.map(|path| path.encode()).map_err(|error| Failed { path: None, reason: error.into() })
+            path.map(|path| path.encode()).map_err(|error| Failed::new(None, error))
         };
         let page = Page {
             number,
@@ -193,17 +193,17 @@ impl Maker {
         page: Option<&Page>,
     ) -> Result<Made, Failed> {
         let number = page.map(|page| page.number);
-        let path = expand(pattern, row, number).map_err(|error| Failed { path: None, reason: error.into() })?;
-        let at = |reason: Reason| Failed { path: Some(path.clone()), reason };
+        let path = expand(pattern, row, number).map_err(|error| Failed::new(None, error))?;
         // A path that another document owns is not this row's: its old document is not kept for it.
         let owns = self.router.owns(&path, owner, |column| text(row, number, column));
-        owns.map_err(|error| Failed { path: None, reason: error.into() })?;
+        owns.map_err(|error| Failed::new(None, error))?;
         let template = &self.definition.site.collections[owner.0].documents[owner.1].template;
         let body = match template {
             Some(template) => self.renderer.render(template, row, page),
             None => render::json(row, page, self.limits),
         };
-        Ok(Made { body: body.map_err(|error| at(error.into()))?, path, document: owner.1 })
+        let body = body.map_err(|error| Failed::new(Some(&path), error))?;
+        Ok(Made { path, document: owner.1, body })
     }
 
     fn error(&self, collection: &Collection, document: &Document, row: &Row, failed: Failed) -> KeyError {
@@ -219,7 +219,13 @@ impl Maker {
 
 struct Failed {
     path: Option<DocPath>,
-    reason: Reason,
+    reason: Box<Reason>,
+}
+
+impl Failed {
+    fn new(path: Option<&DocPath>, reason: impl Into<Reason>) -> Self {
+        Self { path: path.cloned(), reason: Box::new(reason.into()) }
+    }
 }
 
 fn expand(pattern: &Pattern, row: &Row, page: Option<u32>) -> Result<DocPath, ExpandError> {

@@ -12,6 +12,7 @@ pub mod conditional;
 pub mod definition;
 pub mod documents;
 pub mod media;
+mod nearest;
 pub mod path;
 pub mod pattern;
 pub mod policy;

@@ -47,6 +47,12 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
+/// A decoded path as it stands in links and request lines: percent-encoded once.
+#[must_use]
+pub fn encode(path: &str) -> String {
+    utf8_percent_encode(path, ENCODED).to_string()
+}
+
 /// The absolute path of a document: decoded, in NFC, naming a file and nothing reserved.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocPath(Arc<str>);
@@ -137,7 +143,7 @@ impl DocPath {
     /// The path as it stands in links and request lines, percent-encoded once.
     #[must_use]
     pub fn encode(&self) -> String {
-        utf8_percent_encode(&self.0, ENCODED).to_string()
+        encode(&self.0)
     }
 
     /// Whether `other` lies in a folder of this name: the two cannot both be files in a directory.

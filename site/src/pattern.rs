@@ -84,7 +84,7 @@ pub enum ExpandError {
     /// The path as a whole cannot be a document's.
     #[error("the path `{path}`: {error}")]
     Path {
-        /// The path that was made.
+        /// The path that was made, or its beginning.
         path: String,
         /// What is wrong with it.
         error: PathError,
@@ -180,7 +180,7 @@ impl Pattern {
             path.push_str(&text);
         }
         path.push_str(self.literals.last().expect("there is one literal more than captures"));
-        DocPath::new(&path).map_err(|error| ExpandError::Path { path, error })
+        DocPath::new(&path).map_err(|error| ExpandError::Path { path: shown(path), error })
     }
 
     /// The texts of the captures with which this pattern makes `path`, if it can.
@@ -205,6 +205,15 @@ impl Pattern {
         let fit = texts.iter().all(|text| !text.is_empty() && !text.contains('/'));
         fit.then_some(Captures { pattern: self, texts })
     }
+}
+
+/// A path as messages show it: a column's text may be of any length.
+fn shown(mut path: String) -> String {
+    if let Some((end, _)) = path.char_indices().nth(120) {
+        path.truncate(end);
+        path.push('…');
+    }
+    path
 }
 
 fn check_text(column: &str, text: &str) -> Result<(), ExpandError> {

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use serde::ser::{SerializeMap as _, Serializer};
 use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 
 /// One column's value. Adapters map their database's types to these so that JSON prints the same on
 /// every database: decimals and times arrive as [`Value::Text`].
@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn bytes_print_as_rfc_4648_base64() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
     }

@@ -124,7 +124,12 @@ mod tests {
 
     #[test]
     fn text_that_is_not_exactly_a_hash_is_refused() {
-        for text in ["", "ba7816bf8f01cfea414140de5dae222", "BA7816BF8F01CFEA414140DE5DAE2223", "ba7816bf8f01cfea414140de5dae222\u{e9}"] {
+        for text in [
+            "",
+            "ba7816bf8f01cfea414140de5dae222",
+            "BA7816BF8F01CFEA414140DE5DAE2223",
+            "ba7816bf8f01cfea414140de5dae222\u{e9}",
+        ] {
             assert!(text.parse::<Version>().is_err(), "{text:?}");
         }
         assert_eq!("ba7816bf8f01cfea414140de5dae2223".parse(), Ok(Version::of(b"abc")));

@@ -39,7 +39,6 @@ pub(crate) async fn dev(options: Dev, site: &Path, format: Format) -> Result<()>
     let listen = public.local_addr()?;
     let origin = origin(wired.bucket.clone(), &settings);
     let stop = signals::stop();
-    let serving = tokio::spawn(origin.clone().serve(public, None, stopped(stop.clone())));
     let mut developing = Developing {
         watcher: Watcher::new(&site)?,
         database: None,
@@ -49,7 +48,14 @@ pub(crate) async fn dev(options: Dev, site: &Path, format: Format) -> Result<()>
         site,
         format,
     };
-    developing.run(stop, &format!("http://{listen}")).await?;
+    // The first publish comes first, so that there is something to serve; if it fails, what is live is
+    // served all the same.
+    let first = tokio::select! {
+        () = stopped(stop.clone()) => return Ok(()),
+        first = developing.publish() => first,
+    };
+    let serving = tokio::spawn(developing.origin.clone().serve(public, None, stopped(stop.clone())));
+    developing.run(first, stop, &format!("http://{listen}")).await?;
     serving.await??;
     Ok(())
 }
@@ -67,15 +73,15 @@ struct Developing {
 }
 
 impl Developing {
-    async fn run(&mut self, stop: watch::Receiver<bool>, address: &str) -> Result<()> {
-        let stopped = stopped(stop);
-        let mut stopped = std::pin::pin!(stopped);
+    async fn run(
+        &mut self,
+        mut released: Result<(Report, u64)>,
+        stop: watch::Receiver<bool>,
+        address: &str,
+    ) -> Result<()> {
+        let mut stopped = std::pin::pin!(stopped(stop));
         let mut is_first = true;
         loop {
-            let released = tokio::select! {
-                () = &mut stopped => return Ok(()),
-                released = self.publish() => released,
-            };
             match released {
                 Ok(report) => self.tell(&report, is_first, address).await,
                 Err(error) => {
@@ -91,6 +97,10 @@ impl Developing {
                 () = &mut stopped => return Ok(()),
                 changed = self.changed() => changed?,
             }
+            released = tokio::select! {
+                () = &mut stopped => return Ok(()),
+                released = self.publish() => released,
+            };
         }
     }
 
@@ -112,7 +122,8 @@ impl Developing {
         self.version = Some(database.data_version().await?);
         let progress = Arc::new(Progress::default());
         let bar = Bar::draw(&progress, self.format);
-        let report = self.wired.publisher.publish(&self.wired.source, database, Options::default(), &progress).await;
+        let report =
+            self.wired.publisher.publish(&self.wired.source, database, Options::default(), &progress).await;
         drop(bar);
         Ok((report?, begun.elapsed().as_millis() as u64))
     }
@@ -121,13 +132,20 @@ impl Developing {
         self.origin.follow_now();
         self.origin.wait_for(report.release).await;
         match self.format {
-            Format::Json => output::result(self.format, &json!({ "url": address, "elapsed_ms": elapsed_ms, "report": report }), ""),
+            Format::Json => output::result(
+                self.format,
+                &json!({ "url": address, "elapsed_ms": elapsed_ms, "report": report }),
+                "",
+            ),
             Format::Text if is_first => {
                 output::line_out(&text(report, *elapsed_ms));
                 output::line_out(&format!("\n  {address}/\n"));
                 let database = &self.wired.source.site.database;
                 let file = self.wired.source.resolve(database.file());
-                output::line_out(&format!("edit rows in {} or files beside it, and see them live; Ctrl-C ends", file.display()));
+                output::line_out(&format!(
+                    "edit rows in {} or files beside it, and see them live; Ctrl-C ends",
+                    file.display()
+                ));
             }
             Format::Text if report.released => output::line_out(&text(report, *elapsed_ms)),
             Format::Text => {}
@@ -168,7 +186,27 @@ impl Developing {
 struct Watcher {
     events: mpsc::Receiver<()>,
     watcher: notify::RecommendedWatcher,
-    watched: Vec<PathBuf>,
+    watched: Vec<Watched>,
+}
+
+/// A folder that is watched with all that is in it. What is watched is the folder itself: another one
+/// put in its place must be watched anew.
+struct Watched {
+    /// As the site names it.
+    path: PathBuf,
+    /// As it was when it was last watched.
+    canonical: PathBuf,
+    identity: Option<Identity>,
+    /// Whether another folder has come into its place since.
+    is_stale: bool,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(folder: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Watcher {
@@ -181,7 +219,8 @@ impl Watcher {
         let (own, site) = (folder.clone(), folder.join(site.file_name().unwrap_or_default()));
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let concerns = |path: &PathBuf| path.parent() != Some(&own) || *path == site;
-            let is_change = |event: &notify::Event| !event.kind.is_access() && event.paths.iter().any(concerns);
+            let is_change =
+                |event: &notify::Event| !event.kind.is_access() && event.paths.iter().any(concerns);
             if event.as_ref().map_or(true, is_change) {
                 let _ = sender.try_send(());
             }
@@ -191,22 +230,45 @@ impl Watcher {
         Ok(Self { events, watcher, watched: Vec::new() })
     }
 
-    /// Watches the site's folders too, if they are not watched yet.
+    /// Watches the site's folders too, as they are now.
     fn watch(&mut self, source: &Source) {
         let static_files = source.site.static_files.as_deref();
-        for name in std::iter::once(source.site.templates.as_str()).chain(static_files) {
-            let Ok(folder) = source.resolve(name).canonicalize() else { continue };
-            if !self.watched.contains(&folder) {
-                match self.watcher.watch(&folder, RecursiveMode::Recursive) {
-                    Ok(()) => self.watched.push(folder),
-                    Err(error) => eprintln!("cannot watch {}: {error}", folder.display()),
-                }
+        let folders = std::iter::once(source.site.templates.as_str()).chain(static_files);
+        let folders: Vec<PathBuf> = folders.map(|name| source.resolve(name)).collect();
+        let (kept, left): (Vec<_>, Vec<_>) =
+            self.watched.drain(..).partition(|folder| folders.contains(&folder.path) && !folder.is_stale);
+        self.watched = kept;
+        for folder in left {
+            // A folder that is gone is watched no more.
+            let _ = self.watcher.unwatch(&folder.canonical);
+        }
+        for path in folders {
+            if self.watched.iter().any(|folder| folder.path == path) {
+                continue;
             }
+            let identity = identity(&path);
+            let mut folder = Watched { canonical: path.clone(), path, identity, is_stale: false };
+            if let Ok(canonical) = folder.path.canonicalize() {
+                if let Err(error) = self.watcher.watch(&canonical, RecursiveMode::Recursive) {
+                    eprintln!("cannot watch {}: {error}", canonical.display());
+                }
+                folder.canonical = canonical;
+            }
+            self.watched.push(folder);
         }
     }
 
-    /// Whether a file changed since this was last asked.
+    /// Whether a file changed since this was last asked, or another folder stands in a watched one's place.
     fn take(&mut self) -> bool {
-        self.events.try_recv().is_ok()
+        let mut is_changed = self.events.try_recv().is_ok();
+        for folder in &mut self.watched {
+            let now = identity(&folder.path);
+            if folder.identity != now {
+                folder.identity = now;
+                folder.is_stale = true;
+                is_changed = true;
+            }
+        }
+        is_changed
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use edgepress_publisher::{history, Difference, Kind};
+use edgepress_publisher::{Difference, Kind, history};
 use edgepress_site::release::{Record, State};
 use serde::Serialize;
 use serde_json::json;
@@ -89,6 +89,10 @@ pub(crate) async fn diff(site: &Path, format: Format, a: u64, b: u64) -> Result<
     }
     let Counted { added, changed, removed } = counted;
     let text = format!("{added} added, {changed} changed, {removed} removed");
-    output::result(format, &json!({ "from": a, "to": b, "added": added, "changed": changed, "removed": removed, "differences": all }), &text);
+    output::result(
+        format,
+        &json!({ "from": a, "to": b, "added": added, "changed": changed, "removed": removed, "differences": all }),
+        &text,
+    );
     Ok(())
 }

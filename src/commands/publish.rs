@@ -10,7 +10,7 @@ use edgepress_publisher::{Difference, Kind, Options, Report};
 use serde::Serialize;
 
 use crate::cli::{self, Format};
-use crate::failure::{Told, FAILED};
+use crate::failure::{FAILED, Told};
 use crate::output::{self, Bar};
 use crate::wire::Wired;
 
@@ -111,7 +111,9 @@ pub(crate) async fn verify(site: &Path, format: Format) -> Result<()> {
     let (documents, packs) = (output::count(found.documents, "document"), output::count(found.packs, "pack"));
     text.push_str(&match found.bad {
         0 => format!("release {} is whole: {documents}, {packs}", found.release),
-        bad => format!("release {}: {} bad among {documents} and {packs}", found.release, output::number(bad)),
+        bad => {
+            format!("release {}: {} bad among {documents} and {packs}", found.release, output::number(bad))
+        }
     });
     output::result(format, &found, &text);
     if found.bad == 0 { Ok(()) } else { Err(Told(FAILED).into()) }

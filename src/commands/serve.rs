@@ -21,7 +21,8 @@ pub(crate) async fn serve(site: &Path, format: Format) -> Result<()> {
     let settings = &wired.source.site.origin;
     let (public, admin) = (bind(&settings.listen, "listen").await?, bind(&settings.admin, "admin").await?);
     let (listen, admin_address) = (public.local_addr()?, admin.local_addr()?);
-    let text = format!("serving {} on http://{listen}/, for its owner on http://{admin_address}/", site.display());
+    let text =
+        format!("serving {} on http://{listen}/, for its owner on http://{admin_address}/", site.display());
     let ready = json!({ "listen": listen.to_string(), "admin": admin_address.to_string() });
     output::result(format, &ready, &text);
     let origin = origin(wired.bucket.clone(), settings);

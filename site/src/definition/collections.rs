@@ -11,6 +11,7 @@ use super::reader::{At, Reader, Table};
 use super::sql;
 use super::words::{self, Wrong, wrong};
 use crate::media;
+use crate::nearest::nearest;
 use crate::pattern::Pattern;
 use crate::policy::Policy;
 
@@ -264,7 +265,7 @@ fn pages(reader: &mut Reader<'_>, table: &mut Table<'_>, includes: &[Include]) -
             true => format!("`pages.of`: the include `{of}` is one row, not a list"),
             false => format!("`pages.of`: this collection has no include `{of}`"),
         };
-        let remedy = match (words::nearest(&of, &lists), lists.is_empty()) {
+        let remedy = match (nearest(&of, lists.iter().copied()), lists.is_empty()) {
             (Some(known), _) => format!("did you mean `{known}`?"),
             (None, true) => "add an include to the collection: pages spread its rows".to_owned(),
             (None, false) => format!("name one of {}", lists.join(", ")),

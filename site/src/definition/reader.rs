@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::words::{self, Wrong};
+use crate::nearest::nearest;
 use crate::problem::{Problem, Problems};
 
 /// A value and the line it stands in.
@@ -127,7 +128,7 @@ impl<'a> Reader<'a> {
     /// Reports the keys that nobody asked for.
     pub(super) fn done(&mut self, table: &Table<'_>) {
         for key in table.keys.keys().filter(|key| !table.known.contains(&&**key.get_ref())) {
-            let remedy = match words::nearest(key.get_ref(), &table.known) {
+            let remedy = match nearest(key.get_ref(), table.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("its keys are {}", table.known.join(", ")),
             };

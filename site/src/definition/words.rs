@@ -150,28 +150,6 @@ pub(super) fn relative(text: &str) -> Result<String, Wrong> {
     )
 }
 
-/// The one of `known` that `word` most likely means.
-pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let most = word.chars().count().max(3) / 3;
-    let distances = known.iter().map(|known| (distance(&word.to_lowercase(), known), *known));
-    distances.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
-}
-
-/// Levenshtein's: the fewest insertions, removals and replacements between two words.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, from) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, to) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,21 +235,6 @@ mod tests {
         assert_eq!(relative("./a/b/"), Ok("a/b".to_owned()));
         for path in ["", "/", "/a", ".", "..", "../a", "a/../b", "a//b", "a\\b"] {
             assert!(relative(path).is_err(), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_mistyped_word_is_recognised_and_an_unrelated_one_is_not() {
-        let known = ["templates", "static", "name", "url"];
-        for (word, meant) in [
-            ("tempates", Some("templates")),
-            ("Static", Some("static")),
-            ("nmae", None),
-            ("nam", Some("name")),
-            ("uri", Some("url")),
-            ("colour", None),
-        ] {
-            assert_eq!(nearest(word, &known), meant, "{word}");
         }
     }
 }

@@ -94,6 +94,9 @@ fn a_text_that_cannot_stand_in_a_path_is_refused_by_the_columns_name() {
     }
     let error = pattern("/e{a}").expand(|_| Some("\u{301}".into())).expect_err("composes with the literal");
     assert!(matches!(error, ExpandError::Path { error: PathError::NotNfc, .. }), "{error}");
+    let long = "é".repeat(1 << 20);
+    let error = pattern("/{a}").expand(|_| Some(long.as_str().into())).expect_err("beyond all limits");
+    assert!(error.to_string().len() < 400, "a message shows the beginning of a path only");
 }
 
 #[test]

@@ -79,7 +79,11 @@ impl<'a> Reader<'a> {
             value |= bits << shift;
             if byte & 0x80 == 0 {
                 let shortest = byte != 0 || shift == 0;
-                return if shortest { Ok(value) } else { Err(Malformed("an integer is not in its shortest form")) };
+                return if shortest {
+                    Ok(value)
+                } else {
+                    Err(Malformed("an integer is not in its shortest form"))
+                };
             }
         }
         Err(Malformed("an integer exceeds 64 bits"))

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Nodes;
 use super::index::Index;
 use super::node::{Child, Entry, Node};
-use super::Nodes;
 
 /// One document that differs between two releases.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,10 @@ impl<'a, N: Nodes> Diff<'a, N> {
     /// The changes that lead from `old` to `new`.
     pub fn new(old: &Index, new: &Index, nodes: &'a N) -> Self {
         let mut collections = Vec::new();
-        let names = old.collections.keys().chain(new.collections.keys().filter(|name| !old.collections.contains_key(*name)));
+        let names = old
+            .collections
+            .keys()
+            .chain(new.collections.keys().filter(|name| !old.collections.contains_key(*name)));
         for name in names {
             let (old, new) = (old.collections.get(name), new.collections.get(name));
             collections.push((Arc::from(name.as_str()), TreeDiff::new(old, new, nodes)));
@@ -66,7 +69,9 @@ impl<'a, N: Nodes> Diff<'a, N> {
         };
         let mut change = Change { old: None, new: None, collection: Arc::from("") };
         for number in 0..self.heads.len() {
-            let Some((old, new)) = self.heads[number].take_if(|pair| path_of(pair) == &path) else { continue };
+            let Some((old, new)) = self.heads[number].take_if(|pair| path_of(pair) == &path) else {
+                continue;
+            };
             if new.is_some() || change.new.is_none() {
                 change.collection = self.collections[number].0.clone();
             }
@@ -131,7 +136,9 @@ impl<'a, N: Nodes> Cursor<'a, N> {
         while let Some((node, index)) = self.stack.last() {
             match &**node {
                 Node::Leaf(entries) if *index < entries.len() => return Head::Entry,
-                Node::Inner(children) if *index < children.len() => return Head::Subtree(children[*index].level),
+                Node::Inner(children) if *index < children.len() => {
+                    return Head::Subtree(children[*index].level);
+                }
                 _ => self.stack.pop(),
             };
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::codec::{put_bytes, put_varint, Malformed, Reader};
+use super::codec::{Malformed, Reader, put_bytes, put_varint};
 use super::node::{Child, MAX_LEVEL};
 use super::pack::{Pack, PackWriter, Place};
 use crate::version::Digest;
@@ -79,7 +79,8 @@ impl Index {
                 1 => Digest(beside.array()?),
                 _ => return Err(Malformed("an index names a pack in an unknown way")),
             };
-            let place = Place { pack: Pack::Named(pack), offset: beside.varint()?, length: beside.varint32()? };
+            let place =
+                Place { pack: Pack::Named(pack), offset: beside.varint()?, length: beside.varint32()? };
             collections.insert(name, Child { level, last, hash, documents, place });
         }
         let index = Self { collections };

@@ -25,7 +25,7 @@ pub use index::Index;
 pub use node::{Child, Entry, Node, Previous};
 pub use pack::{Kind, Pack, PackWriter, Place};
 pub use record::{Record, State};
-pub use tree::{edit, Edit};
+pub use tree::{Edit, edit};
 
 /// Loads index nodes for the tree algorithms.
 pub trait Nodes {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::codec::{put_bytes, put_varint, Malformed, Reader};
+use super::codec::{Malformed, Reader, put_bytes, put_varint};
 use super::pack::{Pack, PackWriter, Place};
 use crate::policy::PolicyDigest;
 use crate::version::{Digest, Version};
@@ -177,7 +177,12 @@ impl Node {
                         body.extend_from_slice(&previous.version.0);
                         put_varint(&mut body, types.index(&previous.media_type));
                         put_varint(&mut body, previous.size);
-                        put_place(&mut body, &mut packs, &previous.place, writer.pack_name(previous.place.pack));
+                        put_place(
+                            &mut body,
+                            &mut packs,
+                            &previous.place,
+                            writer.pack_name(previous.place.pack),
+                        );
                     }
                 }
             }
@@ -389,7 +394,16 @@ fn decode_leaf(
                 place: place(beside, packs, this)?,
             });
         }
-        entries.push(Entry { path, version, media_type, size, policy, place: place_of_body, changed, previous });
+        entries.push(Entry {
+            path,
+            version,
+            media_type,
+            size,
+            policy,
+            place: place_of_body,
+            changed,
+            previous,
+        });
     }
     Ok(entries)
 }

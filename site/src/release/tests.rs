@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::diff::Entries;
 use super::node::{self, Found};
-use super::pack::{content, frames, StoredPlace};
+use super::pack::{StoredPlace, content, frames};
 use super::record::Counts;
 use super::*;
 use crate::testing::memory::{Memory, entry};
@@ -128,7 +128,8 @@ proptest! {
 #[test]
 fn an_edit_loads_and_writes_only_the_nodes_on_its_way() {
     let mut memory = Memory::default();
-    let everything: BTreeMap<_, _> = (0..20_000).map(|number| (format!("/products/{number:06}.html"), Some(number))).collect();
+    let everything: BTreeMap<_, _> =
+        (0..20_000).map(|number| (format!("/products/{number:06}.html"), Some(number))).collect();
     let (root, _) = memory.apply(None, &everything).expect("memory does not fail");
     let root = root.expect("not empty");
     let height = usize::from(root.level) + 1;
@@ -143,10 +144,13 @@ fn an_edit_loads_and_writes_only_the_nodes_on_its_way() {
 #[test]
 fn a_path_is_found_through_the_nodes_on_its_way() {
     let mut memory = Memory::default();
-    let everything: BTreeMap<_, _> = (0..3_000).map(|number| (format!("/{number}.html"), Some(number))).collect();
+    let everything: BTreeMap<_, _> =
+        (0..3_000).map(|number| (format!("/{number}.html"), Some(number))).collect();
     let (root, _) = memory.apply(None, &everything).expect("memory does not fail");
     let root = root.expect("not empty");
-    for (path, expected) in [("/17.html", Some(17)), ("/2999.html", Some(2999)), ("/", None), ("/z", None), ("/17.htm", None)] {
+    for (path, expected) in
+        [("/17.html", Some(17)), ("/2999.html", Some(2999)), ("/", None), ("/z", None), ("/17.htm", None)]
+    {
         let mut node = memory.load(&root).expect("readable");
         let found = loop {
             let next = match node.find(path) {
@@ -163,7 +167,8 @@ fn a_path_is_found_through_the_nodes_on_its_way() {
 #[test]
 fn walking_a_tree_of_which_a_node_is_lost_ends_with_one_error() {
     let mut memory = Memory::default();
-    let everything: BTreeMap<_, _> = (0..300).map(|number| (format!("/{number}.html"), Some(number))).collect();
+    let everything: BTreeMap<_, _> =
+        (0..300).map(|number| (format!("/{number}.html"), Some(number))).collect();
     let root = memory.apply(None, &everything).expect("memory does not fail").0.expect("not empty");
     memory.packs.pop_first();
     let diff = Diff::new(&Index::default(), &Memory::index(Some(&root)), &memory);

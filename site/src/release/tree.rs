@@ -219,7 +219,8 @@ impl<'a, S: Sink> Builder<'a, S> {
         for level in from..below {
             let Level { open, done } = &mut self.levels[usize::from(level) - 1];
             let node = std::mem::take(open);
-            let last = node.last().expect("a node is closed right after its last child was added").last().clone();
+            let last =
+                node.last().expect("a node is closed right after its last child was added").last().clone();
             let documents = node.iter().fold(0u64, |sum, pointer| sum.saturating_add(pointer.documents()));
             done.push(node);
             let number = done.len() - 1;

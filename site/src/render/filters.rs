@@ -21,28 +21,12 @@ use unicode_normalization::char::is_combining_mark;
 use super::date::{self, Moment};
 use super::meter::{Output, bytes_limit, check_size, document_too_large, fail, stop};
 use super::money::{Unit, money};
-use super::nearest::did_you_mean;
 use super::{Assets, Settings};
+use crate::nearest::did_you_mean;
+use crate::path;
 
 /// Everything but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// What may stand in a path as it is: segments' characters, and the slashes between them.
-const NOT_IN_PATH: &AsciiSet = &RESERVED
-    .remove(b'/')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@');
 
 /// Names for "did you mean": Tera's filters and ours.
 pub(super) const FILTERS: [&str; 44] = [
@@ -171,7 +155,7 @@ fn asset(assets: &Assets, path: &str) -> TeraResult<String> {
 /// A path, stored decoded, as it stands in an address.
 fn encoded(path: &str) -> String {
     let normal: String = path.nfc().collect();
-    utf8_percent_encode(&normal, NOT_IN_PATH).to_string()
+    path::encode(&normal)
 }
 
 fn text_of<'v>(value: &'v Value, filter: &str) -> TeraResult<&'v str> {

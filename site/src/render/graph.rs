@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::nearest::did_you_mean;
 use super::scan::{Edge, Scan, Target, line};
+use crate::nearest::did_you_mean;
 use crate::problem::Problem;
 
 /// A chain of templates, blocks and components may be this long: each costs some 75 kB of stack in a build

@@ -12,9 +12,9 @@ use tera::{ErrorKind, Tera};
 use super::emit::{Emitted, Plan, emit};
 use super::filters::{self, FILTERS, FUNCTIONS, TESTS};
 use super::graph::{File, Graph};
-use super::nearest::did_you_mean;
 use super::scan::{line, scan};
 use super::{Assets, Limits, Renderer, Settings, Template, builtin, context, meter, undefined};
+use crate::nearest::did_you_mean;
 use crate::problem::{Problem, Problems};
 
 /// Templates whose output is escaped.

@@ -19,7 +19,6 @@ mod lexer;
 mod load;
 mod meter;
 mod money;
-mod nearest;
 mod scan;
 mod undefined;
 
@@ -187,7 +186,7 @@ impl Renderer {
             ErrorKind::Io(_) => (template, None, meter::document_too_large(self.limits.bytes)),
             ErrorKind::TemplateNotFound(name) => {
                 let known = self.templates.keys().map(String::as_str);
-                let remedy = nearest::did_you_mean(name, known, "write it, or name another");
+                let remedy = crate::nearest::did_you_mean(name, known, "write it, or name another");
                 (template, None, Failure { remedy, ..plain("there is no such template".to_owned()) })
             }
             other => (template, None, ours.unwrap_or_else(|| plain(other.to_string()))),

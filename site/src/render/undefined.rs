@@ -7,8 +7,8 @@ use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
 
 use super::emit::strict_filter;
 use super::meter::{Failure, Unknown, fail};
-use super::nearest::did_you_mean;
 use super::scan::{Unit, Use};
+use crate::nearest::did_you_mean;
 
 /// What is known of a use when it turns out to be undefined.
 #[derive(Debug, Clone)]

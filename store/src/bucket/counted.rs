@@ -1,8 +1,8 @@
 //! A bucket that counts what is asked of it: what a publish reports, and tests assert.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -69,7 +69,12 @@ impl Bucket for Counted {
         self.inner.sync().await
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BucketError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, BucketError> {
         self.count(1).list(prefix, after, limit).await
     }
 

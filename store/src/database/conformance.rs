@@ -168,7 +168,8 @@ pub async fn many_rows_come_in_bounded_batches(database: &dyn Database, writer: 
         )
         .await;
     let mut snapshot = snapshot(database).await;
-    let mut rows = snapshot.rows("SELECT id, name FROM many", Order::By("id")).await.expect("the query is right");
+    let mut rows =
+        snapshot.rows("SELECT id, name FROM many", Order::By("id")).await.expect("the query is right");
     let mut next = 0;
     while let Some(batch) = rows.batches.next().await {
         let batch = batch.expect("reading works");

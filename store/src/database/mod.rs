@@ -92,11 +92,7 @@ pub trait Database: Send + Sync {
 #[async_trait]
 pub trait Snapshot: Send {
     /// Runs a SELECT and streams its rows.
-    async fn rows<'a>(
-        &'a mut self,
-        query: &'a str,
-        order: Order<'a>,
-    ) -> Result<Rows<'a>, DatabaseError>;
+    async fn rows<'a>(&'a mut self, query: &'a str, order: Order<'a>) -> Result<Rows<'a>, DatabaseError>;
 
     /// The rows of an include for a batch of parents, in one query: one list for each of `parents`,
     /// whose values stand in the order of `include.on`. Compared and ordered by the database.

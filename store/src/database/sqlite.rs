@@ -218,11 +218,7 @@ impl SqliteSnapshot {
 
 #[async_trait]
 impl Snapshot for SqliteSnapshot {
-    async fn rows<'a>(
-        &'a mut self,
-        query: &'a str,
-        order: Order<'a>,
-    ) -> Result<Rows<'a>, DatabaseError> {
+    async fn rows<'a>(&'a mut self, query: &'a str, order: Order<'a>) -> Result<Rows<'a>, DatabaseError> {
         let query = single_select(query)?;
         let columns = self.describe(query).await?;
         let sql = match order {

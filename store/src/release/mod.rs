@@ -8,8 +8,8 @@ mod read;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgepress_site::release::sealed::SealError;
 use edgepress_site::release::node::Found;
+use edgepress_site::release::sealed::SealError;
 use edgepress_site::release::{Child, Current, Entry, Malformed, Node, Nodes};
 use edgepress_site::version::Digest;
 use quick_cache::sync::Cache;

@@ -11,7 +11,7 @@ use edgepress_site::release::record::Skip;
 use edgepress_site::release::{Child, Current, Entry, Index, Kind, Malformed, Node, Place, Record};
 use edgepress_site::version::{Digest, Version};
 
-use super::{pack_key, ReleaseError, Releases, CURRENT};
+use super::{CURRENT, ReleaseError, Releases, pack_key};
 use crate::bucket;
 
 /// Frames at most this far apart are read in one request: a request costs more than so many bytes.
@@ -104,7 +104,8 @@ impl Releases {
         let (pack, range) = child.place.stored()?;
         let read = async {
             let (_, content) = self.content(Kind::Node, &child.place).await?;
-            let node = Node::decode(&content, pack, child).map_err(|what| self.damaged(pack_key(pack), what))?;
+            let node =
+                Node::decode(&content, pack, child).map_err(|what| self.damaged(pack_key(pack), what))?;
             Ok(Arc::new(node))
         };
         self.nodes.get_or_insert_async(&(pack, range.start), read).await
@@ -153,7 +154,10 @@ impl Releases {
             let mut count = 1;
             for number in &rest[1..] {
                 let (next_pack, next) = wanted[*number].0.stored()?;
-                if next_pack != pack || next.start > range.end + GAP || next.end.max(range.end) - range.start > READ {
+                if next_pack != pack
+                    || next.start > range.end + GAP
+                    || next.end.max(range.end) - range.start > READ
+                {
                     break;
                 }
                 range.end = range.end.max(next.end);
@@ -171,10 +175,18 @@ impl Releases {
         Ok(bodies)
     }
 
-    fn decode_body(&self, pack: Digest, frame: &[u8], version: Version, size: u64) -> Result<Bytes, ReleaseError> {
+    fn decode_body(
+        &self,
+        pack: Digest,
+        frame: &[u8],
+        version: Version,
+        size: u64,
+    ) -> Result<Bytes, ReleaseError> {
         let body = pack::content(Kind::Body, frame).map_err(|what| self.damaged(pack_key(pack), what))?;
         if body.len() as u64 != size || Version::of(&body) != version {
-            return Err(self.damaged(pack_key(pack), Malformed("a body is not of the version that was named")));
+            return Err(
+                self.damaged(pack_key(pack), Malformed("a body is not of the version that was named"))
+            );
         }
         Ok(body.into())
     }

@@ -10,13 +10,13 @@ use crate::bucket::{BucketError, Kind};
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) kind: Kind,
+    /// With the system's own words, so there is no source to be printed beside it.
     pub(super) message: String,
-    pub(super) source: Option<io::Error>,
 }
 
 impl Failure {
     pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into() }
     }
 
     /// `prefix` is an object, so nothing can lie under it.
@@ -44,7 +44,7 @@ impl Failure {
             object: object.to_owned(),
             bucket: bucket.to_owned(),
             message: self.message,
-            source: self.source.map(|error| Box::new(error) as Box<_>),
+            source: None,
         }
     }
 }
@@ -71,11 +71,12 @@ impl From<io::Error> for Failure {
             Some(Errno::NOSPC | Errno::DQUOT) => {
                 (Kind::Full, "free some space or move the bucket to a larger disk")
             }
+            Some(Errno::FBIG) => (Kind::Full, "raise the limit of file sizes (ulimit -f)"),
             Some(Errno::XDEV) => (Kind::Other, "the whole bucket must lie on one file system"),
             Some(Errno::MFILE | Errno::NFILE) => (Kind::Other, "raise the limit of open files"),
             _ => (Kind::Other, ""),
         };
         let message = if remedy.is_empty() { error.to_string() } else { format!("{error}: {remedy}") };
-        Self { kind, message, source: Some(error) }
+        Self { kind, message }
     }
 }

@@ -1,7 +1,7 @@
 //! The known name that a mistyped one probably meant. Refuses far-fetched guesses.
 
 /// The known name nearest to `name`, if any is near: a third of its letters may differ.
-pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let allowed = (name.chars().count() / 3).max(1);
     known
         .into_iter()
@@ -13,7 +13,7 @@ pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) 
 }
 
 /// "did you mean `…`?", or what else to do.
-pub(super) fn did_you_mean<'k>(
+pub(crate) fn did_you_mean<'k>(
     name: &str,
     known: impl IntoIterator<Item = &'k str>,
     otherwise: impl Into<String>,

@@ -1,0 +1,219 @@
+//! Wrong use and wrong sites: each mistake is named with its place and a remedy, and nothing is published.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::support::{SITE, Site, files, live, run};
+
+#[test]
+fn wrong_arguments_are_wrong_use() {
+    let site = Site::small(1);
+    for (arguments, named) in [
+        ("bogus", "unrecognized subcommand 'bogus'"),
+        ("publsh", "'publish'"),
+        ("publish --bogus", "unexpected argument '--bogus'"),
+        ("publish extra", "unexpected argument 'extra'"),
+        ("new", "<DIR>"),
+        ("diff 1", "<B>"),
+        ("rollback x", "invalid value 'x'"),
+        ("rollback -1", "unexpected argument '-1'"),
+        ("releases --limit 0", "invalid value '0'"),
+        ("--site", "--site <FILE>"),
+    ] {
+        let error = site.fails(2, arguments);
+        assert_eq!(error["kind"], "wrong_use");
+        assert!(
+            error["message"].as_str().is_some_and(|message| message.contains(named)),
+            "{arguments}: {error}"
+        );
+        let ran = site.run(arguments);
+        assert!(ran.code == Some(2) && ran.stdout.is_empty() && ran.stderr.contains(named), "{}", ran.text());
+    }
+    // Arguments need not be text.
+    let mut command = site.command("publish --format json");
+    command.arg(std::ffi::OsStr::from_bytes(b"\xff"));
+    let ran = run(&mut command);
+    assert!(ran.code == Some(2) && ran.stdout.contains("unexpected argument"), "{}", ran.text());
+    let ran = site.run("check --format yaml");
+    assert!(ran.code == Some(2) && ran.stderr.contains("text, json"), "{}", ran.text());
+    assert_eq!(site.run("").code, Some(2), "no command at all");
+    for arguments in ["--help", "--version", "publish --help"] {
+        let ran = site.run(arguments);
+        assert!(ran.code == Some(0) && !ran.stdout.is_empty() && ran.stderr.is_empty(), "{}", ran.text());
+    }
+}
+
+#[test]
+fn a_missing_site_is_wrong_use() {
+    let site = Site::empty();
+    for command in ["check", "publish", "serve", "releases", "verify", "rollback 1", "diff 1 2"] {
+        let message = site.refuses(2, command);
+        assert!(message.contains("site.toml") && message.contains("edgepress new"), "{message}");
+    }
+    let message = site.refuses(2, "check --site other/shop.toml");
+    assert!(message.contains("other/shop.toml") && message.contains("--site"), "{message}");
+    assert_eq!(files(site.folder()).len(), 0, "nothing was written");
+}
+
+#[test]
+fn what_was_never_published_cannot_be_looked_at() {
+    let site = Site::small(1);
+    for command in ["verify", "rollback 1", "diff 1 2"] {
+        site.refuses(1, command);
+    }
+    assert!(site.run("releases").stdout.contains("nothing was published yet"));
+}
+
+/// Changes `old` to `new` in a file of the small site; the commands then fail with exit code 2 and say
+/// all of `named`.
+fn check(file: &str, old: &str, new: &str, named: &[&str]) {
+    let site = Site::small(2);
+    site.json("publish");
+    let before = live(&site.bucket()).root;
+    site.edit(file, old, new);
+    let text = site.run("check");
+    assert_eq!(text.code, Some(2), "{new}: {}", text.text());
+    for named in named {
+        assert!(text.text().contains(named), "{new}: {named}: {}", text.text());
+    }
+    let published = site.run("publish");
+    // Only what shows in rows alone is no mistake of the site's.
+    assert!(matches!(published.code, Some(1 | 2)), "{new}: {}", published.text());
+    assert_eq!(live(&site.bucket()).root, before, "{new}: nothing was published");
+    let checked = site.run("check --format json").stdout;
+    assert!(checked.contains("\"problems\":[{"), "{checked}");
+}
+
+/// The line of the first line of `SITE` that contains `text`.
+fn line(text: &str) -> String {
+    let at = SITE.lines().position(|line| line.contains(text)).expect("the small site has such a line");
+    format!("site.toml:{}: ", at + 1)
+}
+
+#[test]
+fn mistakes_in_the_definition_are_named_with_file_line_and_remedy() {
+    for (old, new, named) in [
+        ("[storage]", "[stroage]", &[&*line("[storage]"), "did you mean `storage`?"][..]),
+        ("url = \"file:bucket\"", "url = \"ftp:bucket\"", &[&*line("file:bucket"), "write \"file:\""]),
+        ("name = \"Small\"", "name = Small", &[&*line("name = \"Small\"")]),
+        ("name = \"list\"", "name = \"item\"", &[&*line("name = \"list\""), "two collections `item`"]),
+        ("{slug}.json", "{slug.json", &[&*line("{slug}.json"), "write captures as `{column}`"]),
+        ("/index.html", "index.html", &[&*line("/index.html"), "must start with `/`"]),
+        ("/index.html", "/_edgepress/x", &[&*line("/index.html"), "reserved"]),
+    ] {
+        check_definition(old, new, named);
+    }
+}
+
+/// As [`check`], for mistakes that already reading the site finds.
+fn check_definition(old: &str, new: &str, named: &[&str]) {
+    let site = Site::small(1);
+    site.edit("site.toml", old, new);
+    for command in ["check", "publish", "serve"] {
+        let ran = site.run(command);
+        assert_eq!(ran.code, Some(2), "{new}: {}", ran.text());
+        for named in named {
+            assert!(ran.text().contains(named), "{new}: {named}: {}", ran.text());
+        }
+    }
+    let error = site.fails(2, "publish");
+    assert!(error["problems"][0]["file"] == "site.toml", "{error}");
+    assert!(!site.bucket().exists(), "nothing was written");
+}
+
+#[test]
+fn mistakes_in_templates_are_named_with_file_line_and_remedy() {
+    for (new, named) in [
+        ("\n{% if name %}", &["pages/item.html:", "is not closed"][..]),
+        ("\n{{ nmae }}", &["pages/item.html:2: ", "did you mean `name`?"]),
+        ("\n\n{{ name | uper }}", &["pages/item.html:3: ", "did you mean `upper`?"]),
+        ("{% include \"itm.html\" %}", &["pages/item.html:1: ", "itm.html"]),
+        ("{% include \"item.html\" %}", &["pages/item.html:1: ", "circle"]),
+        ("{{ name | date }}", &["pages/item.html:1: ", "Item 1"]),
+        ("{{ asset(path=\"style.css\") }}", &["pages/item.html:1: ", "there is no static file `style.css`"]),
+    ] {
+        check("pages/item.html", "<h1>{{ name }}</h1>\n", new, named);
+    }
+    check(
+        "site.toml",
+        "template = \"item.html\"",
+        "template = \"itm.html\"",
+        &["site.toml:", "there is no template `itm.html`", "item.html"],
+    );
+}
+
+#[test]
+fn mistakes_in_queries_are_named_with_file_line_and_the_databases_own_words() {
+    for (old, new, named) in [
+        (
+            "SELECT id, slug, name",
+            "SELECT id, slog, name",
+            &["site.toml:17: the query of collection `item` does not run: no such column: slog"][..],
+        ),
+        (
+            "SELECT id, slug, name",
+            "SELECT id, name",
+            &["names the column `slug`", "the columns are: id, name"],
+        ),
+        ("name FROM item\"\n  [[", "name FROM itm\"\n  [[", &["no such table: itm"]),
+        ("SELECT id, slug, name", "SELEC id, slug, name", &["SELEC"]),
+        ("SELECT id, slug, name", "SELECT id, id, slug, name", &["two columns called `id`", "AS"]),
+        ("SELECT slug, name FROM item", "SELECT slug FROM itm", &["include `items`", "no such table: itm"]),
+        ("SELECT id, slug, name", "SELECT id, slug, ?1 AS name", &["parameters"]),
+    ] {
+        check("site.toml", old, new, named);
+    }
+}
+
+#[test]
+fn an_include_that_joins_what_is_not_there_is_named() {
+    let include = |on: &str| {
+        format!(
+            "[collection.include.others]\n query = \"SELECT id, name FROM item\"\n on = {{ {on} }}\n  [[collection.document]]\n  path = \"/items/{{slug}}.json\""
+        )
+    };
+    for (on, named) in [
+        ("id = \"nope\"", &["`nope`", "the rows around it"][..]),
+        ("nope = \"id\"", &["`nope`", "its own query"]),
+    ] {
+        check("site.toml", "[[collection.document]]\n  path = \"/items/{slug}.json\"", &include(on), named);
+    }
+}
+
+#[test]
+fn a_schema_that_fails_leaves_no_half_database() {
+    let site = Site::small(1);
+    let right = site.read("schema.sql");
+    for (wrong, named) in [
+        ("CREATE TABLE other (id);\nINSERT INTO nowhere VALUES (1);", "no such table: nowhere"),
+        ("CREATE TABLE other (id);\nCREATE TABLE (", "syntax error"),
+        ("BEGIN; CREATE TABLE other (id); COMMIT;", "remove BEGIN and COMMIT"),
+    ] {
+        site.write("schema.sql", &format!("{right}{wrong}"));
+        let message = site.refuses(1, "publish");
+        assert!(
+            message.contains("schema failed, nothing was created") && message.contains(named),
+            "{message}"
+        );
+        assert_eq!(site.sql("SELECT count(*) FROM sqlite_schema").trim(), "0");
+    }
+    site.write("schema.sql", &right);
+    assert_eq!(site.json("publish")["documents"], 3, "a mended schema is run");
+    site.write("schema.sql", "DROP TABLE item;");
+    assert_eq!(site.json("publish")["documents"], 3, "a database that is not new is left alone");
+}
+
+#[test]
+fn what_is_no_database_is_named() {
+    let site = Site::small(1);
+    site.write("site.db", "certainly not a database, but long enough to be looked at: it has more than a hundred bytes, as here\n");
+    let message = site.refuses(1, "publish");
+    assert!(message.contains("site.db") && message.contains("not a database"), "{message}");
+    std::fs::remove_file(site.path("site.db")).expect("it is there");
+    site.edit("site.toml", "schema = \"schema.sql\"\n", "");
+    let message = site.refuses(1, "publish");
+    assert!(
+        message.contains("site.db") && message.contains("set [database] schema or create it"),
+        "{message}"
+    );
+    assert!(!site.path("site.db").exists());
+}

@@ -1,0 +1,191 @@
+//! Rows that make no documents, or too few: what is refused, what `--keep-going` and `--yes` do.
+
+use crate::history::assert_whole;
+use crate::support::{Site, live};
+
+/// What stands in the path of a third row, as SQL; and what the error says of it.
+const PATHS: [(&str, &str); 12] = [
+    ("NULL", "row slug=NULL: column `slug` has no text to put in the path"),
+    ("''", "column `slug` is empty"),
+    ("'a/b'", "column `slug` contains `/`"),
+    ("'a' || char(7)", "the control character U+0007"),
+    ("'a' || char(0) || 'b'", "the control character U+0000"),
+    ("'a' || char(10)", "the control character U+000A"),
+    ("'..'", "segment"),
+    ("'.'", "segment"),
+    ("'a\\b'", "backslash"),
+    ("printf('%.2048c', 'x')", "it has 2054 bytes, and 900 are the most"),
+    ("'cafe' || char(769)", "not in Unicode's normal form NFC"),
+    ("1.5", "column `slug` has no text to put in the path"),
+];
+
+#[test]
+fn a_path_that_cannot_be_is_refused_with_its_row_and_reason() {
+    let site = Site::small(2);
+    // One segment by itself, so that dots are not hidden by an extension.
+    site.edit("site.toml", "\"/items/{slug}.json\"", "\"/rows/{slug}\"\n  type = \"application/json\"");
+    site.json("publish");
+    let before = live(&site.bucket());
+    for (slug, reason) in PATHS {
+        site.sql(&format!("INSERT INTO item VALUES (3, {slug}, 'x')"));
+        let message = site.refuses(1, "publish");
+        assert!(message.contains("could not be made, so nothing was published"), "{slug}: {message}");
+        assert!(message.contains("collection `item`, document `/rows/{slug}`"), "{slug}: {message}");
+        assert!(message.contains(reason), "{slug}: {message}");
+        assert!(message.len() < 2_000, "{slug}: long texts are cut: {}", message.len());
+        site.sql("DELETE FROM item WHERE id = 3");
+    }
+    assert_eq!(live(&site.bucket()).number, before.number);
+    assert_whole(&site);
+}
+
+#[test]
+fn odd_but_possible_paths_are_published_and_served_under_their_own_names() {
+    let site = Site::small(1);
+    site.sql_new("SELECT 1");
+    let slugs = ["a b", "100%", "ü", "日本", "a+b&c=d", "'\"<>", "x?y#z", "%2e%2e", "...", "~", ":", "-1"];
+    for (number, slug) in slugs.iter().enumerate() {
+        site.sql(&format!("INSERT INTO item VALUES ({}, '{}', 'x')", number + 10, slug.replace('\'', "''")));
+    }
+    site.sql("INSERT INTO item VALUES (50, 7, 'an integer')");
+    assert_eq!(site.json("publish")["documents"], 2 * (1 + slugs.len() + 1) + 1);
+    assert_whole(&site);
+    let origin = crate::support::Running::start_loaded(&site);
+    for path in live(&site.bucket()).documents.keys() {
+        let encoded: String = path
+            .bytes()
+            .map(|byte| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02x}") })
+            .collect();
+        assert_eq!(origin.client().get(&encoded).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn two_rows_with_one_path_are_refused() {
+    let site = Site::small(2);
+    site.json("publish");
+    site.sql("INSERT INTO item VALUES (3, 'item-1', 'x')");
+    let message = site.refuses(1, "publish");
+    assert!(message.contains("two rows of collection `item` make the document /items/item-1."), "{message}");
+    assert!(message.contains("paths must be unique"), "{message}");
+    assert_eq!(live(&site.bucket()).number, 1);
+    assert_whole(&site);
+}
+
+#[test]
+fn a_document_that_is_the_folder_of_another_is_refused() {
+    let site = Site::small(2);
+    site.edit("site.toml", "\"/items/{slug}.json\"", "\"/{slug}\"\n  type = \"application/json\"");
+    site.sql_new("INSERT INTO item VALUES (3, 'items', 'x')");
+    let message = site.refuses(1, "publish");
+    assert!(message.contains("/items is a document, and would have to be a folder for /items/"), "{message}");
+    assert!(message.contains("give one of them another path"), "{message}");
+    assert_eq!(crate::support::mirror(&site.bucket()).len(), 0);
+}
+
+#[test]
+fn a_value_that_json_cannot_say_is_refused_wherever_it_stands() {
+    let site = Site::small(1_200);
+    site.json("publish");
+    for (value, named) in [
+        ("9e999", "column `name`: it is infinite, which JSON cannot say: select NULL or a text instead"),
+        ("cast(x'ff' as text)", "column `name`: its text is not valid UTF-8"),
+    ] {
+        site.sql(&format!("INSERT INTO item VALUES (9999, 'last', {value})"));
+        for arguments in ["publish", "publish --keep-going"] {
+            let message = site.refuses(1, arguments);
+            assert!(message.contains("collection `item`") && message.contains(named), "{message}");
+        }
+        site.sql("DELETE FROM item WHERE id = 9999");
+    }
+    assert_eq!(live(&site.bucket()).number, 1);
+    assert_whole(&site);
+}
+
+#[test]
+fn keep_going_publishes_the_rest_and_keeps_what_failing_rows_had() {
+    let site = Site::small(6);
+    site.write(
+        "pages/item.html",
+        "{% if name == \"Broken\" %}{{ name | date }}{% endif %}<h1>{{ name }}</h1>\n",
+    );
+    site.json("publish");
+    let before = live(&site.bucket()).documents;
+    site.sql("UPDATE item SET name = 'Broken' WHERE id = 1; UPDATE item SET name = 'New' WHERE id = 2; INSERT INTO item VALUES (9, 'a/b', 'x')");
+    let message = site.refuses(1, "publish");
+    assert!(message.starts_with("3 documents could not be made, so nothing was published"), "{message}");
+    assert_eq!(live(&site.bucket()).number, 1);
+
+    let report = site.json("publish --keep-going");
+    assert_eq!(
+        (&report["release"], &report["failed"], &report["released"]),
+        (&2.into(), &3.into(), &true.into())
+    );
+    assert_eq!(report["errors"].as_array().map(Vec::len), Some(3), "{report}");
+    let after = live(&site.bucket()).documents;
+    assert_eq!(after["/items/item-1.html"], before["/items/item-1.html"], "it failed, so it stays");
+    assert_ne!(after["/items/item-1.json"], before["/items/item-1.json"], "it did not fail");
+    assert_ne!(after["/items/item-2.html"], before["/items/item-2.html"]);
+    assert_whole(&site);
+
+    site.sql("UPDATE item SET name = 'Mended' WHERE id = 1; DELETE FROM item WHERE id = 9");
+    assert_eq!(site.json("publish")["failed"], 0);
+    assert_eq!(live(&site.bucket()).documents["/items/item-1.html"], b"<h1>Mended</h1>\n");
+    assert_whole(&site);
+}
+
+#[test]
+fn a_release_that_would_lose_much_is_refused_until_confirmed() {
+    let site = Site::small(10);
+    site.json("publish");
+    let before = live(&site.bucket());
+    let files = crate::support::files(&site.path("bucket/_edgepress/packs"));
+    for (sql, named) in [
+        ("DELETE FROM item WHERE id > 6", "would remove 8 and empty 0 of 21 documents"),
+        ("DELETE FROM item", "would remove 20 and empty 1 of 21 documents"),
+    ] {
+        site.sql(sql);
+        let error = site.fails(3, "publish");
+        assert_eq!(error["kind"], "guard");
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.contains(named) && message.contains("`--yes`"), "{message}");
+        site.fails(3, "publish --full");
+        site.fails(3, "publish --keep-going");
+        assert_eq!(live(&site.bucket()).root, before.root);
+        assert_whole(&site);
+    }
+    assert_eq!(site.json("publish --dry-run")["removed"], 20, "a dry run shows what the guard is about");
+    let left = crate::support::files(&site.path("bucket/_edgepress/packs"));
+    assert!(files.keys().all(|pack| left.contains_key(pack)));
+    let report = site.json("publish --yes");
+    assert_eq!(
+        (&report["release"], &report["removed"], &report["documents"]),
+        (&2.into(), &20.into(), &1.into())
+    );
+    assert_whole(&site);
+}
+
+#[test]
+fn emptied_documents_count_as_lost() {
+    let site = Site::small(10);
+    site.json("publish");
+    site.write("pages/item.html", "{% if false %}{{ name }}{% endif %}");
+    let message = site.refuses(3, "publish");
+    assert!(message.contains("would remove 0 and empty 10 of 21 documents"), "{message}");
+    site.json("publish --yes");
+    assert_whole(&site);
+    assert_eq!(live(&site.bucket()).documents["/items/item-1.html"], b"");
+}
+
+#[test]
+fn the_guards_share_is_the_sites_to_choose() {
+    let site = Site::small(10);
+    site.edit("site.toml", "[origin]", "[publish]\nguard = 0\n\n[origin]");
+    site.json("publish");
+    site.sql("DELETE FROM item WHERE id = 1");
+    site.refuses(3, "publish");
+    site.edit("site.toml", "guard = 0", "guard = 1");
+    site.sql("DELETE FROM item");
+    site.json("publish");
+    assert_whole(&site);
+}

@@ -1,0 +1,267 @@
+//! Disks that are full, folders without permission, databases that fail on the way.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::history::assert_whole;
+use crate::support::{BINARY, Guarded, Random, Running, SITE, Site, files, is_root, live, mirror, run, tool};
+
+/// Makes every document large and incompressible.
+const GROW: &str = "UPDATE item SET name = hex(randomblob(6000))";
+
+/// A disk of a few MiB under the site's bucket, in a namespace of its own: gone with its holder.
+struct SmallDisk<'s> {
+    site: &'s Site,
+    holder: Guarded,
+}
+
+impl<'s> SmallDisk<'s> {
+    /// `None` where this machine does not let us mount.
+    fn mount(site: &'s Site, mebibytes: u32) -> Option<Self> {
+        std::fs::create_dir(site.bucket()).expect("it is not there yet");
+        let script = "mount -t tmpfs -o size=$0m tmpfs bucket && echo mounted > mounted && exec sleep 1000";
+        let mut command = Command::new("unshare");
+        command.args(if is_root() { &["-m"][..] } else { &["-r", "-m"] });
+        command.args(["sh", "-c", script, &mebibytes.to_string()]).current_dir(site.folder());
+        let mut holder = Guarded::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        while !site.path("mounted").exists() {
+            if holder.0.try_wait().expect("a child of ours can be waited for").is_some() {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Some(Self { site, holder })
+    }
+
+    /// A command in the namespace.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.holder.0.id().to_string(), "-m"]);
+        command.args(if is_root() { &[][..] } else { &["-U", "--preserve-credentials"] });
+        // Entering leads to the root, from where the disk is seen.
+        command.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(self.site.folder()).args(arguments);
+        command
+    }
+
+    fn grow(&self, mebibytes: u32) {
+        let options = format!("remount,size={mebibytes}m");
+        tool(&mut self.command(&["mount", "-o", &options, "bucket"]));
+    }
+
+    /// The bucket, seen from outside.
+    fn bucket(&self) -> PathBuf {
+        let root = format!("/proc/{}/root{}", self.holder.0.id(), self.site.bucket().display());
+        PathBuf::from(root)
+    }
+}
+
+/// Publishes where `write` allows too little, then where it allows enough.
+fn check_full(
+    site: &Site,
+    publish: &dyn Fn() -> Command,
+    bucket: &std::path::Path,
+    named: &[&str],
+    is_released: bool,
+) {
+    let before = live(bucket);
+    let ran = run(&mut publish());
+    assert_eq!(ran.code, Some(1), "{}", ran.text());
+    for named in named {
+        assert!(ran.stderr.contains(named), "{named}: {}", ran.stderr);
+    }
+    let after = live(bucket);
+    assert_eq!(after.number, before.number + u64::from(is_released), "{}", ran.stderr);
+    assert!(is_released || after.documents == before.documents);
+    assert_eq!(ran.stderr.contains("is live, but"), is_released, "{}", ran.stderr);
+    assert!(files(&bucket.join("_edgepress/tmp")).is_empty(), "nothing half written takes space");
+    let _ = site;
+}
+
+/// The same twice: with room for the packs only, and without.
+fn check_small_disk(mebibytes: u32, is_released: bool) {
+    let site = Site::small(200);
+    let Some(disk) = SmallDisk::mount(&site, mebibytes) else {
+        // Limits on the size of a file strike elsewhere, but leave the same to do.
+        eprintln!("this machine lets nobody mount: files are limited instead");
+        return check_limited_files();
+    };
+    let publish = || disk.command(&[BINARY, "publish"]);
+    assert_eq!(run(&mut publish()).code, Some(0));
+    site.sql(GROW);
+    check_full(
+        &site,
+        &publish,
+        &disk.bucket(),
+        &["No space left", "free some space or move the bucket to a larger disk"],
+        is_released,
+    );
+    disk.grow(64);
+    let ran = run(&mut publish());
+    assert_eq!(ran.code, Some(0), "{}", ran.text());
+    assert_eq!(mirror(&disk.bucket()), live(&disk.bucket()).documents);
+    let ran = run(&mut disk.command(&[BINARY, "verify"]));
+    assert_eq!(ran.code, Some(0), "{}", ran.text());
+}
+
+#[test]
+fn a_disk_too_full_for_the_packs_leaves_the_live_release_alone() {
+    check_small_disk(4, false);
+}
+
+#[test]
+fn a_disk_too_full_for_the_mirror_releases_and_says_what_lags() {
+    check_small_disk(9, true);
+}
+
+/// A small site that grew since it was published; without its list, for which the database sorts in files.
+fn without_list() -> Site {
+    let site = Site::small(200);
+    let (items, _) = SITE.split_once("[[collection]]\nname = \"list\"").expect("the list comes last");
+    site.write("site.toml", items);
+    site.json("publish");
+    site.sql(GROW);
+    site
+}
+
+/// Files may have `blocks` of 512 bytes; `signal` is what becomes of the writer.
+fn limited(site: &Site, blocks: u32, signal: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{signal} ulimit -f {blocks}; exec \"$0\" publish"), BINARY])
+        .current_dir(site.folder());
+    command
+}
+
+/// A publisher whose packs, and nothing else that it writes, are larger than allowed.
+fn check_limited_files() {
+    let site = without_list();
+    let publish = || limited(&site, 1_000, "trap '' XFSZ;");
+    check_full(&site, &publish, &site.bucket(), &["File too large", "ulimit -f"], false);
+    site.json("publish");
+    assert_whole(&site);
+}
+
+#[test]
+fn files_that_may_not_grow_leave_the_live_release_alone() {
+    check_limited_files();
+    // Where nothing catches the signal, it kills.
+    let site = without_list();
+    assert_eq!(run(&mut limited(&site, 1_000, "")).code, None);
+    assert_eq!(live(&site.bucket()).number, 1);
+    site.json("publish");
+    assert_whole(&site);
+}
+
+/// Runs the command as somebody who owns nothing of the site.
+fn as_nobody(site: &Site, arguments: &str) -> crate::support::Ran {
+    let mut command = site.command(arguments);
+    if is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    run(&mut command)
+}
+
+/// A site that everybody may read, and nobody but its owner write; with the command beside it, as the
+/// folders around our own may be closed to others.
+fn readable() -> Site {
+    let site = Site::small(3);
+    allow(&site, ".", 0o755);
+    site
+}
+
+fn allow(site: &Site, name: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // Root is bound by no mode: it runs the command as somebody else.
+    let mode = if is_root() { mode } else { mode & 0o555 | u32::from(name == ".") * 0o200 };
+    std::fs::set_permissions(site.path(name), std::fs::Permissions::from_mode(mode)).expect("it is ours");
+}
+
+#[test]
+fn a_bucket_that_may_not_be_written_is_named_with_the_remedy() {
+    let site = readable();
+    site.json("publish");
+    site.sql("UPDATE item SET name = 'New'");
+    allow(&site, "bucket", 0o755);
+    allow(&site, "bucket/_edgepress", 0o755);
+    let before = files(&site.bucket());
+    for arguments in ["publish", "rollback 1"] {
+        let ran = as_nobody(&site, arguments);
+        assert_eq!(ran.code, Some(1), "{}", ran.text());
+        for named in [
+            "_edgepress/lock in file:bucket",
+            "Permission denied",
+            "give the user that runs this command the right to write there",
+        ] {
+            assert!(ran.stderr.contains(named), "{named}: {}", ran.stderr);
+        }
+    }
+    assert!(files(&site.bucket()) == before);
+    // Whoever may only read can still look.
+    for arguments in ["check", "releases", "verify", "diff 1 1", "publish --dry-run"] {
+        let ran = as_nobody(&site, arguments);
+        assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.text());
+    }
+    assert!(files(&site.bucket()) == before);
+    let origin = Running::start_loaded(&site);
+    assert_eq!(origin.body("/items/item-1.html"), "<h1>Item 1</h1>\n");
+}
+
+#[test]
+fn a_folder_in_which_no_bucket_may_be_made_is_named() {
+    if !is_root() {
+        // Without somebody else to run as, a folder of our own must be closed to us.
+        return;
+    }
+    let site = readable();
+    site.json("check");
+    std::fs::remove_dir(site.bucket()).expect("a check writes nothing into it");
+    let ran = as_nobody(&site, "publish");
+    assert_eq!(ran.code, Some(1), "{}", ran.text());
+    assert!(
+        ran.stderr.contains("the folder bucket") && ran.stderr.contains("Permission denied"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
+    let site = Site::small(1_200);
+    site.json("publish");
+    let right = std::fs::read(site.path("site.db")).expect("it is there");
+    site.sql("UPDATE item SET name = 'New ' || id");
+    let edited = std::fs::read(site.path("site.db")).expect("it is there");
+    let before = live(&site.bucket()).root;
+    // Pages near the end, overwritten.
+    let mut broken = edited.clone();
+    let from = broken.len() * 9 / 10;
+    broken[from..].fill(0x5a);
+    std::fs::write(site.path("site.db"), &broken).expect("there is room");
+    let message = site.refuses(1, "publish");
+    assert!(message.contains("collection `item`") && message.contains("malformed"), "{message}");
+    assert_eq!(live(&site.bucket()).root, before);
+    // A file cut off while it is read.
+    let mut random = Random(3);
+    for _ in 0..5 {
+        std::fs::write(site.path("site.db"), &edited).expect("there is room");
+        let mut publish =
+            Guarded::spawn(site.command("publish --yes").stdout(Stdio::null()).stderr(Stdio::null()));
+        std::thread::sleep(Duration::from_millis(random.below(400)));
+        let file = std::fs::OpenOptions::new().write(true).open(site.path("site.db")).expect("it is there");
+        file.set_len(edited.len() as u64 / 3).expect("it is ours");
+        let code = publish.wait().code();
+        let now = live(&site.bucket());
+        match code {
+            Some(0) => assert_eq!(
+                now.documents["/items/item-1200.json"],
+                br#"{"id":1200,"slug":"item-1200","name":"New 1200"}"#
+            ),
+            code => assert!(code == Some(1) && now.root == before, "{code:?}"),
+        }
+        std::fs::write(site.path("site.db"), &right).expect("there is room");
+        site.json("publish");
+    }
+    assert_whole(&site);
+}
