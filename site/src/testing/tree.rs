@@ -1,6 +1,7 @@
 //! Trees out of foreign bytes: in edits that the fuzzer chose, and out of nodes that it made up.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::memory::{Edits, Memory, Writer, entry};
 use crate::release::codec::Reader;
@@ -13,7 +14,7 @@ use crate::version::Digest;
 const PATHS: u32 = 128;
 
 /// At most so many edits and made-up nodes: enough for every shape, and quick.
-const MOST: usize = 400;
+const MOST: usize = 120;
 
 /// Reads the first byte's choice: parts of a node, edits, or made-up nodes.
 ///
@@ -36,13 +37,20 @@ fn parts(data: &[u8]) {
     }
 }
 
-/// The n-th path; odd ones end a leaf.
+/// All paths; odd ones end a leaf.
+static ALL: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let find = |number: u32| {
+        let folder = ["a", "b", "ab"][number as usize % 3];
+        let mut all = (0..).map(|attempt| format!("/{folder}/{number}-{attempt}.html"));
+        let found = all.find(|path| (node::level(path) > 0) == (number % 2 == 1));
+        found.expect("one path in 32 ends a leaf")
+    };
+    (0..PATHS).map(find).collect()
+});
+
+/// The n-th path.
 fn path(number: u32) -> String {
-    let wanted = number % 2 == 1;
-    let all =
-        (0..).map(|attempt| format!("/{}/{number}-{attempt}.html", ["a", "b", "ab"][number as usize % 3]));
-    let found = all.into_iter().find(|path| (node::level(path) > 0) == wanted);
-    found.expect("one path in 32 ends a leaf")
+    ALL[(number % PATHS) as usize].clone()
 }
 
 /// Edits in two batchings, and the differences between all the releases that they made.
