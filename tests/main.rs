@@ -1,9 +1,12 @@
 //! Tests of the whole: the command as it is typed, on real files, databases and sockets.
 
 mod browser;
+mod damage;
 mod dev;
 mod edits;
 mod faults;
+mod format;
+mod fuzz;
 mod golden;
 mod history;
 mod house;
@@ -13,5 +16,6 @@ mod mistakes;
 mod rows;
 mod serve;
 mod shop;
+mod stepped;
 mod storage;
 mod support;

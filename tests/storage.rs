@@ -174,7 +174,7 @@ fn readable() -> Site {
 fn allow(site: &Site, name: &str, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
     // Root is bound by no mode: it runs the command as somebody else.
-    let mode = if is_root() { mode } else { mode & 0o555 | u32::from(name == ".") * 0o200 };
+    let mode = if is_root() { mode } else { (mode & 0o555) | (u32::from(name == ".") * 0o200) };
     std::fs::set_permissions(site.path(name), std::fs::Permissions::from_mode(mode)).expect("it is ours");
 }
 

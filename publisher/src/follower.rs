@@ -91,7 +91,7 @@ pub(crate) async fn follow(
     let mut cursor = match read(releases).await? {
         Ok(cursor) if cursor.bucket == bucket => cursor,
         Ok(_) => Cursor { bucket, ..Cursor::default() },
-        Err(error @ SealError::Unknown(_)) => {
+        Err(error @ SealError::Later(_)) if !anew => {
             let what = format!("{} in {}", cursor_key(OBJECTS), releases.bucket().name());
             return Err(PublishError::File { what, source: std::io::Error::other(error) });
         }

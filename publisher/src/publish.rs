@@ -358,7 +358,7 @@ impl Publisher {
             } else {
                 0
             }),
-            used: if live.is_none() { follower::used(&self.releases).await? } else { 0 },
+            used: follower::used(&self.releases).await?,
         };
         let last = writer.last_closed();
         let new = commit::successor(&live, next, &self.writer, last.map(|pack| (&archived, pack)));

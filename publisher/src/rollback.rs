@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use crate::Publisher;
 use crate::commit::{self, Next};
 use crate::error::PublishError;
+use crate::follower;
 use crate::packs;
 use crate::publish::Report;
 
@@ -43,7 +44,7 @@ pub async fn rollback(publisher: &Publisher, number: u64) -> Result<Report, Publ
         state: State::Held,
         time,
         floor: time + 1_000,
-        used: 0,
+        used: follower::used(releases).await?,
     };
     let mut archived = None;
     if commit::is_crowded(&live) {

@@ -13,7 +13,7 @@ use edgepress_site::release::pack;
 use edgepress_site::release::{Child, Current, Diff, Entry, Index, Kind, Node, Nodes as _, Pack, Place};
 use edgepress_site::version::{Digest, Version};
 use edgepress_store::bucket::Bucket;
-use edgepress_store::release::{Blocking, CURRENT, ReleaseError, cursor_key, pack_key};
+use edgepress_store::release::{Blocking, CURRENT, ReleaseError, Releases, cursor_key, pack_key};
 
 use crate::Publisher;
 use crate::error::PublishError;
@@ -23,6 +23,9 @@ use crate::sort::{Item, Sorted, Sorter};
 
 /// At most so many bad objects are listed; all are counted.
 const MAX_LISTED: usize = 100;
+
+/// Bytes of index nodes kept while reading.
+const NODES: u64 = 8 << 20;
 
 /// Packs that one listing asks for.
 const LISTED: usize = 1_000;
@@ -125,6 +128,9 @@ impl Item for Expected {
 /// # Errors
 /// The bucket is out of reach, or nothing was ever published. Damage is no error but a finding.
 pub async fn verify(publisher: &Publisher, progress: &Progress) -> Result<Verified, PublishError> {
+    // Nodes in memory would hide that they are lost.
+    let releases = Releases::new(publisher.releases.bucket().clone(), NODES);
+    let publisher = &Publisher { releases, ..publisher.clone() };
     let mut found = Verified::default();
     let read = publisher.releases.current().await;
     let is_absent = matches!(read, Ok(None));
@@ -342,6 +348,14 @@ async fn mirror(
         let problem = "it is of a mirror in another bucket: `edgepress publish` makes the one here";
         found.bad(cursor_key(follower::OBJECTS), problem);
         return Ok(());
+    }
+    if cursor.number() > found.release {
+        let problem = format!(
+            "it was put back to release {}: the mirror has reached {}",
+            found.release,
+            cursor.number()
+        );
+        found.bad(CURRENT, problem);
     }
     let (Some(reached), None) = (&cursor.reached, &cursor.applying) else {
         let problem =

@@ -26,7 +26,7 @@ impl Change {
     }
 }
 
-/// Changes in ascending order of path. A document that moved between collections is one change, even
+/// Changes in ascending order of path, up to the first error. A document that moved between collections is one change, even
 /// with the same body: its purge tags differ.
 pub struct Diff<'a, N> {
     collections: Vec<(Arc<str>, TreeDiff<'a, N>)>,
@@ -91,7 +91,13 @@ impl<N: Nodes> Iterator for Diff<'_, N> {
     type Item = Result<Change, N::Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_change().transpose()
+        let next = self.next_change();
+        if next.is_err() {
+            // Trying again would fail again: whoever collects must come to an end.
+            self.collections.clear();
+            self.heads.clear();
+        }
+        next.transpose()
     }
 }
 
@@ -179,6 +185,12 @@ impl<'a, N: Nodes> Cursor<'a, N> {
         }
     }
 
+    /// Nothing is ahead any more.
+    fn stop(&mut self) {
+        self.root = None;
+        self.stack.clear();
+    }
+
     fn descend(&mut self) -> Result<(), N::Error> {
         let node = self.nodes.load(self.subtree())?;
         self.step();
@@ -236,7 +248,7 @@ impl<'a, N: Nodes> TreeDiff<'a, N> {
     }
 }
 
-/// The entries of one tree in order of their paths.
+/// The entries of one tree in order of their paths, up to the first error.
 pub struct Entries<'a, N>(Cursor<'a, N>);
 
 impl<'a, N: Nodes> Entries<'a, N> {
@@ -256,6 +268,7 @@ impl<N: Nodes> Iterator for Entries<'_, N> {
                 Head::Entry => return Some(Ok(self.0.take_entry())),
                 Head::Subtree(_) => {
                     if let Err(error) = self.0.descend() {
+                        self.0.stop();
                         return Some(Err(error));
                     }
                 }

@@ -15,11 +15,11 @@ const FORMAT: u32 = 1;
 /// A small object cannot be believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// Its format is of a later version, or it is something else.
+    /// It is of a later format.
     #[error(
-        "it is not of a format this version of edgepress reads: it begins with {0:?}; use the version that wrote it, or a later one"
+        "it is of format {0}, which this version of edgepress does not read; use the version that wrote it, or a later one"
     )]
-    Unknown(String),
+    Later(u32),
     /// Its content is not what its hash says.
     #[error(
         "its content was altered after it was written; restore it from a copy, or remove it and publish again"
@@ -47,17 +47,7 @@ pub fn seal(kind: &str, content: &impl Serialize) -> Vec<u8> {
 pub fn open<T: DeserializeOwned>(kind: &str, bytes: &[u8]) -> Result<T, SealError> {
     let header = format!("edgepress {kind} {FORMAT} ");
     let Some(rest) = bytes.strip_prefix(header.as_bytes()) else {
-        // Another number is another format; anything else that was ours was altered.
-        let known = format!("edgepress {kind} ");
-        let number =
-            bytes.strip_prefix(known.as_bytes()).and_then(|rest| rest.split(|byte| *byte == b' ').next());
-        let is_number =
-            |text: &[u8]| !text.is_empty() && text.len() < 10 && text.iter().all(u8::is_ascii_digit);
-        if number.is_some_and(is_number) || !bytes.starts_with(b"edgepress ") {
-            let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(32)]).into_owned();
-            return Err(SealError::Unknown(begin));
-        }
-        return Err(SealError::Altered);
+        return Err(number(kind, bytes).map_or(SealError::Altered, SealError::Later));
     };
     let (hash, rest) = rest.split_at_checked(64).ok_or(SealError::Altered)?;
     let json =
@@ -66,6 +56,13 @@ pub fn open<T: DeserializeOwned>(kind: &str, bytes: &[u8]) -> Result<T, SealErro
         return Err(SealError::Altered);
     }
     serde_json::from_slice(json).map_err(|error| SealError::Nonsense(error.to_string()))
+}
+
+/// The number of the format that the first line names.
+fn number(kind: &str, bytes: &[u8]) -> Option<u32> {
+    let known = format!("edgepress {kind} ");
+    let number = bytes.strip_prefix(known.as_bytes())?.split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(number).ok()?.parse().ok().filter(|number| *number > FORMAT)
 }
 
 #[cfg(test)]
@@ -89,9 +86,12 @@ mod tests {
     #[test]
     fn a_later_format_is_told_from_damage() {
         let read = |text: &str| open::<Vec<u32>>("thing", text.as_bytes());
-        assert!(matches!(read("edgepress thing 2 whatever"), Err(SealError::Unknown(_))));
-        assert!(matches!(read("something else"), Err(SealError::Unknown(_))));
-        assert_eq!(read("edgepress thinG 1 "), Err(SealError::Altered));
+        assert_eq!(read("edgepress thing 2 whatever"), Err(SealError::Later(2)));
+        for damaged in
+            ["", "something else", "edgepress thinG 1 ", "edgepress thing 0 ", "edgepress thing x "]
+        {
+            assert_eq!(read(damaged), Err(SealError::Altered));
+        }
         assert_eq!(read("edgepress thing 1 abc"), Err(SealError::Altered));
     }
 }

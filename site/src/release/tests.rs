@@ -164,6 +164,18 @@ fn a_path_is_found_through_the_nodes_on_its_way() {
     }
 }
 
+#[test]
+fn walking_a_tree_of_which_a_node_is_lost_ends_with_one_error() {
+    let mut memory = Memory::default();
+    let everything: BTreeMap<_, _> =
+        (0..300).map(|number| (format!("/{number}.html"), Some(number))).collect();
+    let root = memory.apply(None, &everything).expect("memory does not fail").0.expect("not empty");
+    memory.packs.pop_first();
+    let diff = Diff::new(&Index::default(), &Memory::index(Some(&root)), &memory);
+    assert_eq!(diff.filter(Result::is_err).take(2).count(), 1);
+    assert_eq!(Entries::new(Some(&root), &memory).filter(Result::is_err).take(2).count(), 1);
+}
+
 fn chain(count: u64) -> Vec<Record> {
     let place = StoredPlace { pack: Some(Digest([1; 32])), offset: 0, length: 0 };
     let mut chain: Vec<Record> = Vec::new();
