@@ -11,7 +11,7 @@ use edgepress_publisher::error::whole;
 use edgepress_publisher::{Options, PublishError, Publisher, Report, Verified};
 use edgepress_store::database::Sqlite;
 
-use crate::stepped::{self as shop, PRODUCTS, Product, Shop};
+use crate::small::{self, PRODUCTS, Product, Shop};
 
 const CURRENT: &str = "_edgepress/current";
 const CURSOR: &str = "_edgepress/cursors/objects";
@@ -58,7 +58,7 @@ impl Bed {
         let mut packs = Vec::new();
         let mut older = BTreeMap::new();
         for step in 1..=5 {
-            older = shop::files(&shop.bucket_made());
+            older = small::files(&shop.bucket_made());
             let report = match step {
                 1 | 4 => shop.publish(&products(1), Options { resume: true, ..Options::default() }).await,
                 2 => shop.publish(&products(2), Options::default()).await,
@@ -69,12 +69,12 @@ impl Bed {
                 }
             };
             assert_eq!(report.release, step);
-            let files = shop::files(&shop.bucket());
+            let files = small::files(&shop.bucket());
             packs.extend(files.keys().filter(|key| is_pack(key) && !older.contains_key(*key)).cloned());
             let documents = files.into_iter().filter(|(key, _)| !key.starts_with("_edgepress/"));
             truths.insert(step, documents.map(|(key, body)| (format!("/{key}"), body)).collect());
         }
-        let mut files = shop::files(&shop.bucket());
+        let mut files = small::files(&shop.bucket());
         files.retain(|key, _| !key.ends_with("lock"));
         let database = shop.database(&products(3)).await;
         let packs = packs.try_into().expect("a rollback alone writes no pack");
@@ -92,7 +92,7 @@ impl Bed {
     /// What every damage must leave right, and what `verify` finds.
     async fn look(&self, bucket: &Path, case: &Case) -> Verified {
         let publisher = self.shop.publisher_at(bucket).await;
-        let verified = shop::verify(&publisher).await;
+        let verified = small::verify(&publisher).await;
         let verified = verified.unwrap_or_else(|error| panic!("{case}: verify gave up: {}", whole(&error)));
         self.read(&publisher, case).await;
         verified
@@ -100,9 +100,9 @@ impl Bed {
 
     /// Documents read right or not at all.
     async fn read(&self, publisher: &Publisher, case: &Case) -> usize {
-        let Ok(current) = shop::current(&publisher.releases).await else { return 0 };
+        let Ok(current) = small::current(&publisher.releases).await else { return 0 };
         let truth = &self.truths[&current.live().number.min(5)];
-        let Ok(documents) = shop::documents(&publisher.releases, current.live()).await else { return 0 };
+        let Ok(documents) = small::documents(&publisher.releases, current.live()).await else { return 0 };
         assert!(documents.keys().eq(truth.keys()), "{case}: the index names other documents");
         let mut right = 0;
         for (path, body) in documents {
@@ -127,7 +127,7 @@ impl Bed {
     async fn publish_on(&self, case: &Case) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let bucket = folder.path();
-        shop::lay_out(bucket, &self.files);
+        small::lay_out(bucket, &self.files);
         self.put(bucket, &case.object, case.content.as_deref());
         let before = std::fs::read(bucket.join(CURRENT)).ok();
         let plain = self.publish(bucket, Options::default()).await;
@@ -154,7 +154,7 @@ impl Bed {
             let mirrored = std::fs::read(bucket.join(&path[1..])).ok();
             assert!(mirrored.as_ref() == Some(body), "{case}: {path} is not mirrored again");
         }
-        let verified = shop::verify(&publisher).await.expect("there is a release");
+        let verified = small::verify(&publisher).await.expect("there is a release");
         let rest = verified.problems.iter().filter(|bad| bad.object != case.object || !is_pack(&bad.object));
         let rest: Vec<_> = rest.filter(|bad| !bad.problem.contains("is not at its place")).collect();
         assert!(rest.is_empty(), "{case}: still bad: {rest:?}");
@@ -201,7 +201,7 @@ impl Bed {
                 self.publish_on(case).await;
             }
         }
-        let verified = shop::verify(&self.shop.publisher().await).await.expect("there is a release");
+        let verified = small::verify(&self.shop.publisher().await).await.expect("there is a release");
         assert_eq!((verified.bad, verified.release), (0, 5), "the bed is whole again");
         assert_eq!(*PANICS.lock().expect("no test panics while it holds this"), 0, "a task panicked");
     }
@@ -284,7 +284,7 @@ async fn a_rollback_to_what_is_no_longer_stored_changes_nothing() {
     shop.publish(&PRODUCTS, Options::default()).await;
     shop.write("static/noise.bin", b"less");
     shop.publish(&PRODUCTS, Options::default()).await;
-    let files = shop::files(&shop.bucket());
+    let files = small::files(&shop.bucket());
     let (largest, _) =
         files.iter().filter(|(key, _)| is_pack(key)).max_by_key(|(_, pack)| pack.len()).expect("some");
     std::fs::remove_file(shop.bucket().join(largest)).expect("it is there");
@@ -303,7 +303,7 @@ async fn a_mirror_without_a_cursor_keeps_nothing_that_earlier_releases_had() {
     shop.write(&format!("bucket/{gone}"), b"left by a release before the last");
     std::fs::remove_file(shop.bucket().join(CURSOR)).expect("it is there");
     shop.publish(&PRODUCTS[2..], Options::default()).await;
-    let files = shop::files(&shop.bucket());
+    let files = small::files(&shop.bucket());
     for (slug, ..) in &PRODUCTS {
         let is_there = files.contains_key(&format!("products/{slug}.json"));
         assert_eq!(is_there, PRODUCTS[2..].iter().any(|(other, ..)| other == slug), "{slug}");

@@ -16,7 +16,7 @@ use edgepress_store::bucket::{Bucket, Directory};
 use edgepress_store::release::Releases;
 use serde_json::{Value, json};
 
-use crate::stepped::{self as shop, PRODUCTS, Product, Shop};
+use crate::small::{self, PRODUCTS, Product, Shop};
 
 /// All fixtures.
 const FIXTURES: [&str; 1] = ["format-1"];
@@ -40,8 +40,8 @@ struct Fixture {
 impl Fixture {
     fn open(name: &str) -> Self {
         let shop = Shop::new();
-        let files = shop::files(&folder().join(name).join("bucket"));
-        shop::lay_out(&shop.bucket(), &files);
+        let files = small::files(&folder().join(name).join("bucket"));
+        small::lay_out(&shop.bucket(), &files);
         let expected = std::fs::read(folder().join(name).join("expected.json")).expect("what must be read");
         Self { shop, expected: serde_json::from_slice(&expected).expect("JSON") }
     }
@@ -100,7 +100,7 @@ fn every_fixture_is_listed() {
     assert_eq!(found, FIXTURES.iter().map(|name| (*name).to_owned()).collect());
     assert_eq!(FIXTURES.last(), Some(&NEWEST));
     for name in FIXTURES {
-        let bytes: usize = shop::files(&folder().join(name)).values().map(Vec::len).sum();
+        let bytes: usize = small::files(&folder().join(name)).values().map(Vec::len).sum();
         assert!(bytes < LARGEST, "{name} has {bytes} bytes");
     }
 }
@@ -112,7 +112,7 @@ async fn every_release_of_every_fixture_reads_as_it_was_written() {
         let releases = fixture.releases().await;
         let mut found = Vec::new();
         for record in history::releases(&releases, 100).await.expect("records are readable").iter().rev() {
-            let documents = shop::documents(&releases, record).await.expect("the index is readable");
+            let documents = small::documents(&releases, record).await.expect("the index is readable");
             let body =
                 |(path, body): (String, Result<Vec<u8>, _>)| (path, body.expect("bodies are readable"));
             releases.definition(record).await.expect("the definition is readable");
@@ -149,7 +149,7 @@ async fn earlier_versions_of_documents_of_every_fixture_are_readable() {
     for name in FIXTURES {
         let fixture = Fixture::open(name);
         let releases = fixture.releases().await;
-        let current = shop::current(&releases).await.expect("readable");
+        let current = small::current(&releases).await.expect("readable");
         let index = releases.index(current.live()).await.expect("readable");
         for (path, expected) in fixture.expected["previous"].as_object().expect("an object") {
             let mut found = Vec::new();
@@ -169,10 +169,10 @@ async fn earlier_versions_of_documents_of_every_fixture_are_readable() {
 async fn every_fixture_is_whole() {
     for name in FIXTURES {
         let fixture = Fixture::open(name);
-        let before = shop::files(&fixture.shop.bucket());
-        let found = shop::verify(&fixture.shop.publisher().await).await.expect("there is a release");
+        let before = small::files(&fixture.shop.bucket());
+        let found = small::verify(&fixture.shop.publisher().await).await.expect("there is a release");
         assert_eq!((found.bad, &*found.problems), (0, &[][..]), "{name}");
-        assert_eq!(before, shop::files(&fixture.shop.bucket()), "verifying changes nothing");
+        assert_eq!(before, small::files(&fixture.shop.bucket()), "verifying changes nothing");
     }
 }
 
@@ -184,7 +184,7 @@ async fn every_fixture_can_be_published_on() {
         let report =
             shop.publish(&PRODUCTS[1..], Options { resume: true, yes: true, ..Options::default() }).await;
         assert_eq!(report.release, count + 1, "{name}");
-        let found = shop::verify(&shop.publisher().await).await.expect("there is a release");
+        let found = small::verify(&shop.publisher().await).await.expect("there is a release");
         assert_eq!((found.bad, &*found.problems), (0, &[][..]), "{name}");
     }
 }
@@ -230,7 +230,7 @@ async fn take(shop: &Shop, step: Step) -> u64 {
 
 /// The mirror is read as plain files: nothing of the stored format is needed for what is expected.
 fn mirrored(shop: &Shop) -> BTreeMap<String, Vec<u8>> {
-    let files = shop::files(&shop.bucket()).into_iter();
+    let files = small::files(&shop.bucket()).into_iter();
     let documents = files.filter(|(key, _)| !key.starts_with("_edgepress/"));
     documents.map(|(key, body)| (format!("/{key}"), body)).collect()
 }
@@ -245,7 +245,7 @@ async fn releases_of(shop: &Shop) -> Releases {
 async fn the_same_rows_still_give_the_roots_of_the_newest_fixture() {
     let fixture = Fixture::open(NEWEST);
     let releases = fixture.releases().await;
-    let current = shop::current(&releases).await.expect("readable");
+    let current = small::current(&releases).await.expect("readable");
     let definition = releases.definition(current.live()).await.expect("readable");
     if definition.renderer != RENDERER {
         // Rendering was changed on purpose.
@@ -256,7 +256,7 @@ async fn the_same_rows_still_give_the_roots_of_the_newest_fixture() {
         history().into_iter().zip(fixture.expected["releases"].as_array().expect("a list"))
     {
         let number = take(&shop, step).await;
-        let current = shop::current(&releases_of(&shop).await).await.expect("readable");
+        let current = small::current(&releases_of(&shop).await).await.expect("readable");
         let root = current.live().root.to_string();
         assert_eq!(
             (number, &*root),
@@ -277,7 +277,7 @@ async fn make_the_newest_fixture() {
     let (mut found, mut bodies) = (Vec::new(), BTreeMap::<Version, Vec<u8>>::new());
     for step in history() {
         let number = take(&shop, step).await;
-        let current = shop::current(&releases_of(&shop).await).await.expect("readable");
+        let current = small::current(&releases_of(&shop).await).await.expect("readable");
         assert_eq!(current.live().number, number);
         let documents = mirrored(&shop);
         bodies.extend(documents.values().map(|body| (Version::of(body), body.clone())));
@@ -289,7 +289,7 @@ async fn make_the_newest_fixture() {
         let documents = differences(&releases, from, to).await;
         differing.push(json!({ "from": from, "to": to, "documents": documents }));
     }
-    let current = shop::current(&releases).await.expect("readable");
+    let current = small::current(&releases).await.expect("readable");
     let tree = releases.index(current.live()).await.expect("readable").collections["product"].clone();
     let entry = releases.entry(&tree, "/products/lamp.json").await.expect("readable").expect("there");
     let previous: Vec<Value> =
@@ -300,7 +300,7 @@ async fn make_the_newest_fixture() {
         "previous": { "/products/lamp.json": previous },
     });
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for (key, content) in shop::files(&shop.bucket()) {
+    for (key, content) in small::files(&shop.bucket()) {
         // What the folder keeps for itself is not part of the format.
         if !matches!(&*key, "_edgepress/lock" | "_edgepress/cas.lock") {
             files.insert(format!("bucket/{key}"), content);
@@ -308,5 +308,5 @@ async fn make_the_newest_fixture() {
     }
     let expected = serde_json::to_string_pretty(&expected).expect("prints") + "\n";
     files.insert("expected.json".to_owned(), expected.into_bytes());
-    shop::lay_out(&target, &files);
+    small::lay_out(&target, &files);
 }

@@ -16,6 +16,6 @@ mod mistakes;
 mod rows;
 mod serve;
 mod shop;
-mod stepped;
+mod small;
 mod storage;
 mod support;

@@ -63,18 +63,17 @@ pub(crate) fn other(releases: &Releases, objects: &dyn Bucket) -> Option<String>
 
 /// The index of a release that a cursor names, or `None` if it cannot be believed.
 async fn index(releases: &Releases, named: &Reached) -> Result<Option<Index>, PublishError> {
-    match releases.index_at(&named.index, named.root).await {
-        Ok(index) => Ok(Some(index)),
-        Err(error) if error.is_damage() => {
-            let error = crate::error::whole(&error);
-            tracing::warn!(
-                release = named.number,
-                "the mirror's cursor leads nowhere, so it is made anew: {error}"
-            );
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
+    let error = match releases.index_at(&named.index, named.root).await {
+        Ok(index) => return Ok(Some(index)),
+        Err(error) => error,
+    };
+    let Some((object, what)) = error.damage() else { return Err(error.into()) };
+    tracing::warn!(
+        release = named.number,
+        object,
+        "the mirror is made anew, as what it held cannot be told: {what}"
+    );
+    Ok(None)
 }
 
 /// Brings the mirror in `objects` to the live release. `anew`: writes every object, whatever the cursor
@@ -183,15 +182,17 @@ impl Mirror {
             };
             match removed {
                 Ok(before) => record = before,
-                Err(PublishError::Release(error)) if error.is_damage() => {
-                    let (error, release) = (crate::error::whole(&error), record.parent);
+                Err(error) => {
+                    let PublishError::Release(damaged) = &error else { return Err(error) };
+                    let Some((object, what)) = damaged.damage() else { return Err(error) };
+                    let release = record.parent;
                     tracing::warn!(
                         release,
-                        "what this and earlier releases left in the mirror may stay: {error}"
+                        object,
+                        "what this and earlier releases left in the mirror may stay: {what}"
                     );
                     break;
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok(())

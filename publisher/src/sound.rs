@@ -10,7 +10,7 @@ use edgepress_site::version::Digest;
 use edgepress_store::release::{Blocking, ReleaseError, Releases, pack_key};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use crate::error::{PublishError, whole};
+use crate::error::PublishError;
 
 /// Bytes of index nodes kept while reading. Those that a publisher remembers are not asked: they may
 /// have been lost since.
@@ -55,11 +55,13 @@ pub(crate) async fn sound(releases: &Releases, record: &Record) -> Result<Sound,
 fn believed<T>(read: Result<T, ReleaseError>) -> Result<Option<T>, ReleaseError> {
     match read {
         Ok(read) => Ok(Some(read)),
-        Err(error) if error.is_damage() => {
-            tracing::warn!("published anew: {}", whole(&error));
-            Ok(None)
-        }
-        Err(error) => Err(error),
+        Err(error) => match error.damage() {
+            None => Err(error),
+            Some((object, what)) => {
+                tracing::warn!(object, "what was here is published anew: {what}");
+                Ok(None)
+            }
+        },
     }
 }
 
@@ -105,7 +107,10 @@ async fn altered(releases: &Releases, packs: BTreeSet<Digest>) -> Result<BTreeSe
         let object = releases.bucket().get(&pack_key(name)).await?;
         let is_whole = object.is_some_and(|object| Digest::of(&object.body) == name);
         if !is_whole {
-            tracing::warn!(pack = %name, "a pack is missing or was altered: what it held is published anew");
+            tracing::warn!(
+                object = pack_key(name),
+                "what was here is published anew: it is missing or was altered"
+            );
         }
         Ok::<_, PublishError>((!is_whole).then_some(name))
     };

@@ -79,13 +79,8 @@ impl Verified {
 
     /// Notes damage; passes on what is no damage but a bucket out of reach.
     fn note(&mut self, error: ReleaseError) -> Result<(), PublishError> {
-        match error {
-            error if !error.is_damage() => return Err(error.into()),
-            ReleaseError::Damaged { object, what, .. } => self.bad(object, what.0),
-            ReleaseError::Current { source, .. } => self.bad(CURRENT, source.to_string()),
-            ReleaseError::Bucket(error) => self.bad(error.object, error.message),
-            ReleaseError::Unknown(_) => {}
-        }
+        let Some((object, what)) = error.damage() else { return Err(error.into()) };
+        self.bad(object, what);
         Ok(())
     }
 }

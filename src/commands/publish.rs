@@ -112,7 +112,7 @@ pub(crate) async fn verify(site: &Path, format: Format) -> Result<()> {
     text.push_str(&match found.bad {
         0 => format!("release {} is whole: {documents}, {packs}", found.release),
         bad => {
-            format!("release {}: {} of {documents} and {packs} are bad", found.release, output::number(bad))
+            format!("release {}: {} bad among {documents} and {packs}", found.release, output::number(bad))
         }
     });
     output::result(format, &found, &text);

@@ -68,13 +68,16 @@ pub enum ReleaseError {
 }
 
 impl ReleaseError {
-    /// Whether something that is stored is missing or altered; otherwise the bucket is out of reach.
+    /// The stored object that is missing or altered, and how; nothing if the bucket is out of reach.
     #[must_use]
-    pub fn is_damage(&self) -> bool {
+    pub fn damage(&self) -> Option<(&str, String)> {
         match self {
-            Self::Damaged { .. } | Self::Current { .. } => true,
-            Self::Bucket(error) => matches!(error.kind, Kind::NotFound | Kind::TooShort),
-            Self::Unknown(_) => false,
+            Self::Damaged { object, what, .. } => Some((object, what.0.to_owned())),
+            Self::Current { source, .. } => Some((CURRENT, source.to_string())),
+            Self::Bucket(error) if matches!(error.kind, Kind::NotFound | Kind::TooShort) => {
+                Some((&error.object, error.message.clone()))
+            }
+            Self::Bucket(_) | Self::Unknown(_) => None,
         }
     }
 }
