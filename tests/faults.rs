@@ -131,7 +131,8 @@ impl Rig {
                 assert!(found.problems.iter().all(|bad| is_known(&bad.problem)), "{place}: {found:?}");
             }
             Err(error) => {
-                assert!(whole(&error).contains("there is no release"), "{place}: {}", whole(&error))
+                let text = whole(&error);
+                assert!(text.contains("there is no release"), "{place}: {text}");
             }
         }
     }

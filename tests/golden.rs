@@ -19,7 +19,7 @@ fn folder(name: &str) -> PathBuf {
 /// The fixture with its rows inserted in an order of one's own.
 fn site(order: impl FnOnce(&mut Vec<&str>)) -> Site {
     let site = Site::empty();
-    for (name, body) in files(&folder("fixtures/golden")) {
+    for (name, body) in files(&folder("golden-site")) {
         site.write(&name, std::str::from_utf8(&body).expect("fixtures are text"));
     }
     let (schema, rows) = (site.read("schema.sql"), site.read("rows.sql"));

@@ -73,6 +73,20 @@ fn a_document_that_is_as_large_as_allowed_is_published() {
 }
 
 #[test]
+fn rows_that_every_document_has_are_kept_once() {
+    let site = Site::small(600);
+    site.edit(
+        "site.toml",
+        "  [[collection.document]]\n  path = \"/items/{slug}.json\"\n",
+        "  [collection.include.numbers]\n  query = \"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) SELECT i FROM n\"\n",
+    );
+    // 500 rows are read at a time: a copy for each would take some 200 MB.
+    let (code, text, peak) = publish(&site);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(peak < 128 << 10, "{peak} KiB");
+}
+
+#[test]
 fn a_row_too_large_for_a_document_is_refused() {
     let site = Site::small(1);
     site.json("publish");

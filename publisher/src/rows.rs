@@ -23,7 +23,7 @@ pub(crate) const BATCH: usize = 500;
 pub(crate) struct Reader<'p> {
     snapshot: Box<dyn Snapshot>,
     /// Results of the includes that have no `on`, by collection and path of include names.
-    whole: HashMap<String, Vec<Row>>,
+    whole: HashMap<String, Arc<Vec<Row>>>,
     progress: &'p Progress,
 }
 
@@ -120,7 +120,7 @@ impl<'p> Reader<'p> {
                 };
                 for (row, list) in rows.iter_mut().zip(lists) {
                     let rows = match include.one {
-                        true => Rows::One(only(collection, &place, include, list)?.map(Box::new)),
+                        true => Rows::One(only(collection, &place, include, &list)?.map(Box::new)),
                         false => Rows::Many(list),
                     };
                     row.includes.push(Included { name: name.clone(), rows });
@@ -137,14 +137,13 @@ impl<'p> Reader<'p> {
         place: &str,
         include: &Include,
         count: usize,
-    ) -> Result<Vec<Vec<Row>>, PublishError> {
+    ) -> Result<Vec<Arc<Vec<Row>>>, PublishError> {
         if !self.whole.contains_key(place) {
             let mut rows = self.read_whole(collection, place, include).await?;
             self.include(collection, place, &include.includes, &mut rows).await?;
-            self.whole.insert(place.to_owned(), rows);
+            self.whole.insert(place.to_owned(), Arc::new(rows));
         }
-        let rows = &self.whole[place];
-        Ok((0..count).map(|_| rows.clone()).collect())
+        Ok(vec![self.whole[place].clone(); count])
     }
 
     async fn read_whole(
@@ -175,7 +174,7 @@ impl<'p> Reader<'p> {
         place: &str,
         include: &Include,
         rows: &[Row],
-    ) -> Result<Vec<Vec<Row>>, PublishError> {
+    ) -> Result<Vec<Arc<Vec<Row>>>, PublishError> {
         let (on, parents): (Vec<&str>, Vec<&str>) =
             include.on.iter().map(|(own, parent)| (own.as_str(), parent.as_str())).unzip();
         let keys: Result<Vec<_>, _> = rows.iter().map(|row| key(collection, place, row, &parents)).collect();
@@ -187,10 +186,11 @@ impl<'p> Reader<'p> {
         };
         let lists = self.snapshot.included(query, &keys?).await;
         let lists = lists.map_err(|source| rows_error(collection, place, source))?;
-        match include.includes.is_empty() {
-            true => Ok(lists),
-            false => self.nested(collection, place, &include.includes, lists).await,
-        }
+        let lists = match include.includes.is_empty() {
+            true => lists,
+            false => self.nested(collection, place, &include.includes, lists).await?,
+        };
+        Ok(lists.into_iter().map(Arc::new).collect())
     }
 
     /// Loads the includes of included rows, for all lists at once.
@@ -216,14 +216,14 @@ fn only(
     collection: &Collection,
     place: &str,
     include: &Include,
-    list: Vec<Row>,
+    list: &[Row],
 ) -> Result<Option<Row>, PublishError> {
     if list.len() > 1 && include.order_by.is_none() && include.limit != Some(1) {
         let message = "more than one row matches, but `one = true` takes one: \
                        say which with `order_by`, or narrow the query";
         return Err(row_error(collection, place, message.to_owned()));
     }
-    Ok(list.into_iter().next())
+    Ok(list.first().cloned())
 }
 
 fn key(

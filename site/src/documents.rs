@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::definition::{Collection, Document, PAGE, Pages};
 use crate::path::DocPath;
@@ -125,7 +126,7 @@ impl Maker {
         }
     }
 
-    /// Makes the pages of one document, moving each page's rows in and out of the row.
+    /// Makes the pages of one document: the row has each page's rows in turn, and in the end all again.
     fn pages(
         &self,
         (collection, document): (usize, usize),
@@ -146,17 +147,15 @@ impl Maker {
         let all = std::mem::take(all);
         let size = pages.size.max(1) as usize;
         let count = all.len().div_ceil(size).max(1) as u32;
-        let mut rest = all.into_iter();
-        let mut done: Vec<Row> = Vec::with_capacity(rest.len());
+        let mut rest = all.chunks(size);
         for number in 1..=count {
-            row.includes[place].rows = Rows::Many(rest.by_ref().take(size).collect());
+            // An empty list makes one empty page.
+            let page = rest.next().unwrap_or_default();
+            row.includes[place].rows = Rows::Many(Arc::new(page.to_vec()));
             let made = self.page((collection, document), of, pages, row, (number, count));
             each(made.map_err(|failed| self.error(defined, of, row, failed)));
-            if let Rows::Many(page) = &mut row.includes[place].rows {
-                done.append(page);
-            }
         }
-        row.includes[place].rows = Rows::Many(done);
+        row.includes[place].rows = Rows::Many(all);
     }
 
     fn page(

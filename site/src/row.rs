@@ -52,8 +52,8 @@ pub struct Included {
 /// Included rows: a list, or with `one = true` an object or nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rows {
-    /// A list.
-    Many(Vec<Row>),
+    /// A list, shared by all rows that have the same.
+    Many(Arc<Vec<Row>>),
     /// One row or none.
     One(Option<Box<Row>>),
 }
@@ -176,7 +176,7 @@ mod tests {
             columns: Arc::from(["z".into(), "a".into()]),
             values: vec![Value::Int(i64::MAX), Value::Null],
             includes: vec![
-                Included { name: "many".into(), rows: Rows::Many(vec![Row::empty()]) },
+                Included { name: "many".into(), rows: Rows::Many(Arc::new(vec![Row::empty()])) },
                 Included { name: "one".into(), rows: Rows::One(None) },
             ],
         };

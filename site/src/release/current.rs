@@ -1,5 +1,5 @@
 //! `_edgepress/current`: the record of the live release, and earlier ones no pack holds yet; a
-//! [`sealed`](super::sealed) object.
+//! [`sealed`] object.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! `_edgepress/cursors/<follower>`: where a follower stands; a [`sealed`](super::sealed) object.
+//! `_edgepress/cursors/<follower>`: where a follower stands; a [`sealed`] object.
 
 use serde::{Deserialize, Serialize};
 

@@ -114,7 +114,7 @@ fn row() -> Row {
             Value::Text("2024-02-29T12:00:00Z".into()),
         ],
         includes: vec![
-            Included { name: "parts".into(), rows: Rows::Many(vec![part("one"), part("two")]) },
+            Included { name: "parts".into(), rows: Rows::Many(vec![part("one"), part("two")].into()) },
             Included { name: "maker".into(), rows: Rows::One(Some(Box::new(part("maker")))) },
         ],
     }

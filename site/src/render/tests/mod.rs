@@ -94,7 +94,7 @@ pub(super) fn product() -> Row {
         includes: vec![
             Included {
                 name: "variants".into(),
-                rows: Rows::Many(
+                rows: Rows::Many(Arc::new(
                     [("S", 3), ("M", 0), ("L", 12)]
                         .map(|(sku, stock)| Row {
                             columns: Arc::clone(&variant),
@@ -102,7 +102,7 @@ pub(super) fn product() -> Row {
                             includes: Vec::new(),
                         })
                         .into(),
-                ),
+                )),
             },
             Included {
                 name: "brand".into(),
@@ -113,7 +113,7 @@ pub(super) fn product() -> Row {
                 }))),
             },
             Included { name: "maker".into(), rows: Rows::One(None) },
-            Included { name: "reviews".into(), rows: Rows::Many(Vec::new()) },
+            Included { name: "reviews".into(), rows: Rows::Many(Arc::default()) },
         ],
     }
 }
