@@ -69,11 +69,16 @@ fn kill_all(numbers: impl Iterator<Item = u32>) -> u32 {
     edit(&site, 1);
     let begun = Instant::now();
     site.json("publish");
-    let whole = begun.elapsed();
+    let mut whole = begun.elapsed();
     let (mut killed, mut before) = (0, 1);
     for (turn, number) in numbers.enumerate() {
         edit(&site, number);
-        killed += u32::from(kill(&site, whole * (number - 2) / KILLS));
+        if kill(&site, whole * (number - 2) / KILLS) {
+            killed += 1;
+        } else {
+            // The machine is less busy than it was.
+            whole = whole * 4 / 5;
+        }
         // Sometimes the next one is killed too, so that what is left adds up.
         if turn % 4 != 3 {
             let now = round(&live(&site.bucket()));
@@ -100,7 +105,7 @@ fn a_publisher_killed_at_any_moment_leaves_a_whole_release_and_nothing_to_wait_f
         let halves = [0, 1].map(|half| scope.spawn(move || kill_all((2..KILLS + 2).skip(half).step_by(2))));
         halves.into_iter().map(|half| half.join().expect("nothing is left broken")).sum()
     });
-    assert!(killed > KILLS / 2, "only {killed} were killed at work: is the machine that fast?");
+    assert!(killed > KILLS / 2, "only {killed} were killed at work");
 }
 
 #[test]

@@ -13,7 +13,13 @@ use crate::support::{
 /// Makes every document large and incompressible.
 const GROW: &str = "UPDATE item SET name = hex(randomblob(6000))";
 
-/// A disk of a few MiB under the site's bucket, in a namespace of its own: gone with its holder.
+/// The size of a small disk, in MiB.
+const DISK: u32 = 64;
+
+/// What fills it.
+const BALLAST: &str = "ballast";
+
+/// A disk of [`DISK`] MiB under the site's bucket, in a namespace of its own: gone with its holder.
 struct SmallDisk<'s> {
     site: &'s Site,
     holder: Guarded,
@@ -21,12 +27,12 @@ struct SmallDisk<'s> {
 
 impl<'s> SmallDisk<'s> {
     /// `None` where this machine does not let us mount.
-    fn mount(site: &'s Site, mebibytes: u32) -> Option<Self> {
+    fn mount(site: &'s Site) -> Option<Self> {
         std::fs::create_dir(site.bucket()).expect("it is not there yet");
         let script = "mount -t tmpfs -o size=$0m tmpfs bucket && echo mounted > mounted && exec sleep 1000";
         let mut command = Command::new("unshare");
         command.args(if is_root() { &["-m"][..] } else { &["-r", "-m"] });
-        command.args(["sh", "-c", script, &mebibytes.to_string()]).current_dir(site.folder());
+        command.args(["sh", "-c", script, &DISK.to_string()]).current_dir(site.folder());
         let mut holder = Guarded::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
         while !site.path("mounted").exists() {
             if holder.0.try_wait().expect("a child of ours can be waited for").is_some() {
@@ -47,9 +53,15 @@ impl<'s> SmallDisk<'s> {
         command
     }
 
-    fn grow(&self, mebibytes: u32) {
-        let options = format!("remount,size={mebibytes}m");
-        tool(&mut self.command(&["mount", "-o", &options, "bucket"]));
+    /// Leaves so many MiB free.
+    fn fill(&self, mebibytes: u32) {
+        let bytes = u64::from(DISK - mebibytes) << 20;
+        std::fs::write(self.bucket().join(BALLAST), vec![1; bytes as usize]).expect("there is room");
+    }
+
+    /// Makes room again.
+    fn clear(&self) {
+        std::fs::remove_file(self.bucket().join(BALLAST)).expect("it is there");
     }
 
     /// The bucket, seen from outside.
@@ -77,11 +89,12 @@ fn check_full(publish: &dyn Fn() -> Command, bucket: &std::path::Path, named: &[
 /// The same twice: with room for the packs only, and without.
 fn check_small_disk(mebibytes: u32, is_released: bool) {
     let site = Site::small(200);
-    let Some(disk) = SmallDisk::mount(&site, mebibytes) else {
+    let Some(disk) = SmallDisk::mount(&site) else {
         // Limits on the size of a file strike elsewhere, but leave the same to do.
         eprintln!("this machine lets nobody mount: files are limited instead");
         return check_limited_files();
     };
+    disk.fill(mebibytes);
     let publish = || disk.command(&[BINARY, "publish"]);
     assert_eq!(run(&mut publish()).code, Some(0));
     site.sql(GROW);
@@ -91,7 +104,7 @@ fn check_small_disk(mebibytes: u32, is_released: bool) {
         &["No space left", "free some space or move the bucket to a larger disk"],
         is_released,
     );
-    disk.grow(64);
+    disk.clear();
     let ran = run(&mut publish());
     assert_eq!(ran.code, Some(0), "{}", ran.text());
     assert_eq!(mirror(&disk.bucket()), live(&disk.bucket()).documents);
