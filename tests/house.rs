@@ -42,6 +42,7 @@ fn platform() -> String {
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked", "--filter-platform", &platform()])
         .arg("--manifest-path")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output()
