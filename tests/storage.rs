@@ -29,11 +29,14 @@ impl<'s> SmallDisk<'s> {
     /// `None` where this machine does not let us mount.
     fn mount(site: &'s Site) -> Option<Self> {
         std::fs::create_dir(site.bucket()).expect("it is not there yet");
-        let script = "mount -t tmpfs -o size=$0m tmpfs bucket && echo mounted > mounted && exec sleep 1000";
+        let script = "mount -t tmpfs -o size=$0m tmpfs bucket && echo mounted > mounted && exec cat";
         let mut command = Command::new("unshare");
         command.args(if is_root() { &["-m"][..] } else { &["-r", "-m"] });
         command.args(["sh", "-c", script, &DISK.to_string()]).current_dir(site.folder());
-        let mut holder = Guarded::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        let mut holder = Guarded::spawn(
+            // It ends with its input, so with the test, however that ends.
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()),
+        );
         while !site.path("mounted").exists() {
             if holder.0.try_wait().expect("a child of ours can be waited for").is_some() {
                 return None;
