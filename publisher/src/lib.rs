@@ -25,7 +25,6 @@ mod verify;
 use std::sync::Arc;
 
 use edgepress_store::bucket::Bucket;
-use edgepress_store::database::Database;
 use edgepress_store::release::Releases;
 
 pub use error::PublishError;
@@ -52,6 +51,3 @@ pub struct Publisher {
     /// Rendering threads.
     pub threads: usize,
 }
-
-/// The database of a site, shared.
-pub type SharedDatabase = Arc<dyn Database>;
