@@ -3,6 +3,7 @@
 //! Owns the traits, the mapping of native types to [`Value`]s, and the SQL around the site's own
 //! queries. Refuses to know what is made of the rows.
 
+pub mod capture;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod sqlite;
