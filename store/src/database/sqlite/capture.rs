@@ -99,23 +99,20 @@ impl Sqlite {
         loop {
             let mut transaction = writing.transaction().await?;
             let standing = Standing::read(&mut transaction).await.map_err(&failed)?;
-            let first = format!("SELECT min(id) FROM {LOG}");
-            let first: Option<i64> = sqlx::query_scalar(AssertSqlSafe(first))
-                .fetch_one(&mut *transaction)
-                .await
-                .map_err(&failed)?;
-            let boundary = boundary.min(standing.moment.last);
-            let Some(first) = first.filter(|first| *first <= boundary) else {
+            let last = standing.moment.last;
+            // A log that somebody emptied counts from one again.
+            let was_emptied = last < standing.pruned;
+            let pruned = if was_emptied { 0 } else { standing.pruned };
+            let boundary = boundary.min(last);
+            if boundary <= pruned && !was_emptied {
                 return Ok(());
-            };
-            let end = boundary.min(first.saturating_add(PRUNED_AT_ONCE - 1));
+            }
+            let end = boundary.min(pruned.saturating_add(PRUNED_AT_ONCE));
+            // As long as the log was full, changes came that nobody recorded.
+            let was_lossy = i32::from(standing.is_full || was_emptied);
             let mut statements = vec![
-                // As long as the log was full, changes came that nobody recorded.
-                format!(
-                    "UPDATE {STATE} SET pruned = max(pruned, {end}), lost = lost + {}",
-                    i32::from(standing.is_full)
-                ),
-                format!("DELETE FROM {LOG} WHERE id <= {end}"),
+                format!("UPDATE {STATE} SET pruned = {end}, lost = lost + {was_lossy}"),
+                format!("DELETE FROM {LOG} WHERE id <= {end} AND id < {last}"),
             ];
             for source in &standing.sources {
                 let images = quoted(&change_table(&source.name));
@@ -124,6 +121,32 @@ impl Sqlite {
             run(&mut transaction, &statements).await.map_err(&failed)?;
             transaction.commit().await.map_err(&failed)?;
         }
+    }
+
+    /// Whether everything is installed that the consumer needs. Nothing but a few rows is read as long as
+    /// the schema stays the same.
+    async fn is_in_place(
+        &self,
+        connected: &Connected,
+        consumer: &str,
+        reads: &Reads,
+    ) -> Result<bool, DatabaseError> {
+        let mut snapshot = self.begin().await?;
+        let version = snapshot.schema;
+        let connection = &mut *snapshot.transaction;
+        if connected.known().is_installed(version, consumer, Some(reads)) {
+            return Ok(is_registered(connection, consumer).await);
+        }
+        if journal_mode(connection).await.map_err(failed)? != "wal" {
+            return Ok(false);
+        }
+        let (plan, version) =
+            Self::plan(connected, connection, Some((consumer, reads))).await.map_err(failed)?;
+        let is_in_place = plan.statements.is_empty();
+        if is_in_place {
+            connected.known().set_installed(version, consumer, reads);
+        }
+        Ok(is_in_place)
     }
 
     async fn install_missing(
@@ -146,7 +169,10 @@ impl Sqlite {
         if let Some((table, message)) = after.iter().find(|(table, _)| !before.contains_key(*table)) {
             return Err(refused(format!("edits of the table {table} cannot be captured: {message}")));
         }
+        let version = "SELECT schema_version FROM pragma_schema_version";
+        let version = sqlx::query_scalar(version).fetch_one(&mut *transaction).await.map_err(&failed)?;
         transaction.commit().await.map_err(&failed)?;
+        connected.known().set_installed(version, consumer, reads);
         installed.notes.extend(plan.notes);
         installed.tables = plan.tables;
         Ok(installed)
@@ -157,32 +183,18 @@ impl Sqlite {
 impl Capture for Sqlite {
     async fn install(&self, consumer: &str, reads: &Reads) -> Result<Installed, DatabaseError> {
         let (connected, _) = self.connected().await?;
-        let mut installed = Installed::default();
-        for attempt in 0..2 {
-            let mut snapshot = self.begin().await?;
-            let version = snapshot.schema;
-            let is_known = connected.known().is_installed(version, consumer, Some(reads));
-            let connection = &mut *snapshot.transaction;
-            if is_known && is_registered(connection, consumer).await {
-                let standing = Standing::read(connection).await.map_err(failed)?;
-                drop(snapshot);
-                if standing.is_full {
-                    self.prune(MOST_CHANGES.unsigned_abs() / 2).await?;
-                }
-                return Ok(installed);
-            }
-            let is_wal = journal_mode(connection).await.map_err(failed)? == "wal";
-            let (plan, _) =
-                Self::plan(&connected, connection, Some((consumer, reads))).await.map_err(failed)?;
-            drop(snapshot);
-            if (plan.statements.is_empty() && is_wal) || attempt > 0 {
-                connected.known().set_installed(version, consumer, reads);
-                if installed.notes.is_empty() {
-                    installed.notes = plan.notes;
-                }
-                continue;
-            }
-            installed = self.install_missing(&connected, consumer, reads).await?;
+        let is_in_place = self.is_in_place(&connected, consumer, reads).await?;
+        let installed = if is_in_place {
+            Installed::default()
+        } else {
+            self.install_missing(&connected, consumer, reads).await?
+        };
+        let mut snapshot = self.begin().await?;
+        let standing = Standing::read(&mut snapshot.transaction).await.map_err(failed)?;
+        drop(snapshot);
+        if standing.is_full {
+            // So that the snapshot taken next is followed by changes that are recorded.
+            self.prune(MOST_CHANGES.unsigned_abs() / 2).await?;
         }
         Ok(installed)
     }
@@ -363,11 +375,8 @@ impl Capture for Sqlite {
         let lasts = lasts(connection, &standing).await.map_err(failed)?;
         let held = lasts.into_values().flatten().filter(|last| *last >= oldest).min();
         let boundary = held.unwrap_or(last);
-        let first = format!("SELECT min(id) FROM {LOG}");
-        let first: Option<i64> =
-            sqlx::query_scalar(AssertSqlSafe(first)).fetch_one(connection).await.map_err(failed)?;
         drop(snapshot);
-        if first.is_none_or(|first| first > boundary) {
+        if boundary <= standing.pruned && standing.pruned <= last {
             return Ok(());
         }
         let mut writing = Writing::begin(self, &connected).await?;
@@ -426,10 +435,12 @@ async fn remembered(connection: &mut SqliteConnection) -> Result<Remembered, sql
     let consumers = format!("SELECT name, coalesce(reads, '{{}}') FROM {CONSUMER}");
     let consumers: Vec<(String, String)> =
         sqlx::query_as(AssertSqlSafe(consumers)).fetch_all(&mut *connection).await?;
-    let next = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'edgepress_source'), 0) + 1";
-    let next = sqlx::query_scalar(next).fetch_one(&mut *connection).await?;
-    let sources = Standing::read(connection).await?.sources;
-    Ok(Remembered { consumers: consumers.into_iter().collect(), sources, next })
+    let standing = Standing::read(connection).await?;
+    Ok(Remembered {
+        consumers: consumers.into_iter().collect(),
+        sources: standing.sources,
+        next: standing.next,
+    })
 }
 
 /// The last changes that each consumer has seen, or that its intents have; the lowest first.

@@ -135,7 +135,7 @@ impl Target<'_> {
     }
 
     /// `id` and `mask` are expressions; the columns are read from `row`. Nothing can conflict here; OR
-    /// REPLACE holds even if somebody emptied sqlite_sequence.
+    /// REPLACE holds even if somebody emptied the log.
     fn image(&self, id: &str, mask: &str, row: &str) -> String {
         let into = quoted(&change_table(self.table));
         let values: String =

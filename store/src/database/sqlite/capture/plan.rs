@@ -16,15 +16,17 @@ use crate::database::text::quoted;
 /// Our tables that do not depend on what is captured.
 fn fixed() -> [(&'static str, String); 5] {
     [
-        (STATE, format!("CREATE TABLE {STATE} (identity TEXT, pruned INTEGER, lost INTEGER)")),
+        (STATE, format!("CREATE TABLE {STATE} (identity TEXT, pruned INTEGER, lost INTEGER, next INTEGER)")),
         (
             SOURCE,
             format!(
-                "CREATE TABLE {SOURCE} (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, columns TEXT, \
+                "CREATE TABLE {SOURCE} (id INTEGER PRIMARY KEY, name TEXT, columns TEXT, \
                  mark INTEGER, moves INTEGER)"
             ),
         ),
-        (LOG, format!("CREATE TABLE {LOG} (id INTEGER PRIMARY KEY AUTOINCREMENT, source INTEGER, at REAL)")),
+        // Not AUTOINCREMENT: a statement that fails halfway (OR FAIL) keeps its rows but not the number in
+        // sqlite_sequence. The last row stays instead, so that its number is never used again.
+        (LOG, format!("CREATE TABLE {LOG} (id INTEGER PRIMARY KEY, source INTEGER, at REAL)")),
         (
             CONSUMER,
             format!(
@@ -120,7 +122,7 @@ impl Plan {
         }
         self.statements.extend(fixed().map(|(_, sql)| sql));
         self.statements.push(format!(
-            "INSERT INTO {STATE} (identity, pruned, lost) VALUES (lower(hex(randomblob(16))), 0, 0)"
+            "INSERT INTO {STATE} (identity, pruned, lost, next) VALUES (lower(hex(randomblob(16))), 0, 0, 1)"
         ));
     }
 
@@ -179,6 +181,9 @@ impl Plan {
             }
         }
         self.statements.append(&mut stale);
+        if next > remembered.next {
+            made.push(format!("UPDATE {STATE} SET next = {next}"));
+        }
         self.statements.append(&mut made);
     }
 }

@@ -57,30 +57,27 @@ pub(in super::super) struct Standing {
     pub(super) sources: Vec<Source>,
     /// The number of the schema.
     pub(super) version: i64,
+    /// The number of the table captured next.
+    pub(super) next: i64,
 }
 
 impl Standing {
     /// Fails where capture is not installed.
     pub(in super::super) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         let state = format!(
-            "SELECT identity, pruned, lost, \
-             coalesce((SELECT seq FROM sqlite_sequence WHERE name = '{LOG}'), 0), \
-             coalesce((SELECT max(id) FROM {LOG}) - (SELECT min(id) FROM {LOG}), 0), \
-             (SELECT schema_version FROM pragma_schema_version) FROM {STATE}"
+            "SELECT identity, pruned, lost, coalesce((SELECT max(id) FROM {LOG}), 0), \
+             (SELECT min(id) FROM {LOG}), (SELECT schema_version FROM pragma_schema_version), next FROM {STATE}"
         );
         let row = sqlx::query(AssertSqlSafe(state)).fetch_one(&mut *connection).await?;
-        let span: i64 = row.try_get(4)?;
+        let last: i64 = row.try_get(3)?;
+        let first: Option<i64> = row.try_get(4)?;
         let mut standing = Self {
-            moment: Moment {
-                identity: row.try_get(0)?,
-                last: row.try_get(3)?,
-                lost: row.try_get(2)?,
-                marks: BTreeMap::new(),
-            },
+            moment: Moment { identity: row.try_get(0)?, last, lost: row.try_get(2)?, marks: BTreeMap::new() },
             pruned: row.try_get(1)?,
-            is_full: span >= MOST_CHANGES,
+            is_full: first.is_some_and(|first| last.saturating_sub(first) >= MOST_CHANGES),
             sources: Vec::new(),
             version: row.try_get(5)?,
+            next: row.try_get(6)?,
         };
         let sources = format!("SELECT id, name, columns, mark, moves FROM {SOURCE} ORDER BY id");
         for row in sqlx::query(AssertSqlSafe(sources)).fetch_all(connection).await? {

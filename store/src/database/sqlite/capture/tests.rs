@@ -1,3 +1,8 @@
+mod edits;
+mod random;
+mod schema;
+mod upkeep;
+
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -34,14 +39,29 @@ impl Owned {
 
     /// Runs statements in the shell; what it prints.
     fn run(&self, script: &str) -> String {
+        self.try_run(script).unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// Runs statements in the shell; what it prints, or complains of.
+    fn try_run(&self, script: &str) -> Result<String, String> {
         let output = Command::new("sqlite3")
             .args(["-bail", "-cmd", ".timeout 20000"])
             .arg(&self.path)
             .arg(script)
             .output()
             .expect("the sqlite3 shell is installed by ./test");
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim_end().to_owned();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    fn capture(&self) -> &dyn Capture {
+        self.database.capture().expect("SQLite can")
+    }
+
+    /// What [`ME`] published last is what there is now.
+    async fn publish(&self, number: u64) {
+        let intent = Intent { number, seen: self.seen().await, state: String::new() };
+        self.capture().consume(ME, &intent).await.unwrap();
     }
 
     async fn snapshot(&self) -> Box<dyn Snapshot> {
