@@ -9,6 +9,7 @@ mod commit;
 pub mod error;
 pub mod follower;
 pub mod history;
+pub mod impact;
 mod packs;
 mod plan;
 pub mod progress;

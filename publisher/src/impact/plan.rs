@@ -1,0 +1,307 @@
+//! What is known of one query of the site: what it reads, and how precisely a change can be followed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use edgepress_site::definition::Include;
+use edgepress_store::database::capture::{Catalog, Dialect, Reads, Table};
+
+use super::analyse::{Analyser, Scope};
+use super::joins::check_distinct;
+use super::shape::{Branch, Grouping, Loose, Meaning, Shape};
+use super::tables::{self, Read};
+use super::{Coarse, Facts, sql};
+
+/// One query of the site.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) query: String,
+    /// Every table that it may read, with the columns.
+    pub(super) reads: Reads,
+    pub(super) views: BTreeSet<Table>,
+    /// Names of tables whose edits cannot be seen, and why.
+    pub(super) unseen: BTreeMap<String, String>,
+    pub(super) shape: Result<Shape, Coarse>,
+    /// The outputs that are its keys.
+    pub(super) wanted: Vec<usize>,
+    /// The table of each occurrence.
+    pub(super) occurrences: Vec<Table>,
+    /// Tables that it reads outside FROM.
+    elsewhere: BTreeSet<Table>,
+}
+
+/// A query of the site, with what is asked of it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) query: &'a str,
+    /// What stands after ORDER BY in the definition.
+    pub(super) order_by: Option<&'a str>,
+    /// The columns that are its keys; without any, only whether its result changed is asked.
+    pub(super) keys: &'a [&'a str],
+    /// Whether its keys are compared by the database, and not by their bytes.
+    pub(super) is_joined: bool,
+}
+
+/// The text of a query with its order, as the database runs it: what it reads is that of both.
+pub(super) fn ordered(query: &str, order_by: Option<&str>) -> String {
+    match order_by {
+        None => query.to_owned(),
+        Some(order_by) => {
+            format!("WITH edgepress_q AS ({query}\n) SELECT * FROM edgepress_q ORDER BY {order_by}")
+        }
+    }
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn include(include: &'a Include, keys: &'a [&'a str]) -> Self {
+        Self { query: &include.query, order_by: include.order_by.as_deref(), keys, is_joined: true }
+    }
+}
+
+impl Plan {
+    pub(super) fn new(facts: &Facts, asked: &Asked<'_>) -> Self {
+        let catalog = &*facts.catalog;
+        let listed = facts.tables.get(&ordered(asked.query, asked.order_by));
+        let mut plan = Self {
+            query: asked.query.to_owned(),
+            reads: Reads::new(),
+            views: BTreeSet::new(),
+            unseen: BTreeMap::new(),
+            shape: Err(Coarse::of("it is not known")),
+            wanted: Vec::new(),
+            occurrences: Vec::new(),
+            elsewhere: BTreeSet::new(),
+        };
+        match sql::parse(catalog.dialect, asked.query) {
+            Ok(query) => {
+                let mut read = tables::read(catalog, &query);
+                let ordered =
+                    asked.order_by.map_or(Ok(()), |order_by| plan.order(catalog, order_by, &mut read));
+                let complete = plan.read(catalog, asked, &read, listed);
+                plan.shape = ordered.and(complete).and_then(|()| {
+                    let mut analyser = Analyser::new(catalog);
+                    let shape = analyser.query(&query, &Scope::default(), asked.keys.is_empty())?;
+                    plan.elsewhere.append(&mut analyser.elsewhere);
+                    plan.occurrences = analyser.occurrences;
+                    plan.wanted = keys(facts, asked, &shape)?;
+                    Ok(shape)
+                });
+            }
+            Err(coarse) => {
+                plan.unparsed(catalog, asked, listed);
+                plan.shape = Err(coarse);
+            }
+        }
+        plan.see(catalog);
+        plan
+    }
+
+    /// Adds what ORDER BY reads: through a subquery it may read tables.
+    fn order(&mut self, catalog: &Catalog, order_by: &str, read: &mut Read) -> Result<(), Coarse> {
+        let query = sql::parse(catalog.dialect, &format!("SELECT 1 ORDER BY {order_by}"))
+            .map_err(|coarse| coarse.within("order_by"))?;
+        let own = tables::read(catalog, &query);
+        self.elsewhere.extend(own.tables.iter().cloned());
+        read.tables.extend(own.tables);
+        read.views.extend(own.views);
+        read.unknown.extend(own.unknown);
+        read.starred.extend(own.starred);
+        read.numbers.extend(own.numbers);
+        read.is_incomplete |= own.is_incomplete;
+        Ok(())
+    }
+
+    /// Notes what the query reads; refuses to follow it if that is not all that the database says.
+    fn read(
+        &mut self,
+        catalog: &Catalog,
+        asked: &Asked<'_>,
+        read: &Read,
+        listed: Option<&BTreeSet<Table>>,
+    ) -> Result<(), Coarse> {
+        let words = words(catalog, asked, &read.views);
+        for table in &read.tables {
+            let facts = &catalog.tables[table];
+            let is_starred = read.starred.contains(table);
+            let is_read = |name: &str| {
+                is_starred || words.as_ref().is_none_or(|words| words.contains(&sql::folded(name)))
+            };
+            let columns = facts.columns.iter().map(|column| &column.name);
+            let columns = columns.filter(|name| is_read(name)).cloned().collect();
+            self.reads.insert(table.clone(), columns);
+        }
+        self.views.clone_from(&read.views);
+        for name in read.unknown.iter().filter(|name| !sql::is_pure_table(catalog.dialect, name)) {
+            self.unseen.insert(name.clone(), "it is no table or view of the database".to_owned());
+        }
+        self.numbers(catalog, read);
+        let is_new = |table: &&Table| !self.reads.contains_key(*table) && !catalog.views.contains_key(*table);
+        let missed: Vec<Table> = listed.into_iter().flatten().filter(is_new).cloned().collect();
+        missed.iter().for_each(|table| self.all_of(catalog, table));
+        match (&*missed, listed) {
+            _ if read.is_incomplete => Err(Coarse::of("a view that it reads is not understood")),
+            ([table, ..], _) => {
+                Err(Coarse::of(format!("it reads the table `{table}`, which does not stand in its text")))
+            }
+            (_, None) => Err(Coarse::of("the database did not tell which tables it reads")),
+            ([], Some(_)) => Ok(()),
+        }
+    }
+
+    /// Notes which tables' rows are numbered by the database.
+    fn numbers(&mut self, catalog: &Catalog, read: &Read) {
+        for (table, number) in &read.numbers {
+            let lacks = |table: &Table| {
+                let columns = catalog.tables.get(table).map(|facts| &facts.columns);
+                columns.is_some_and(|columns| !columns.iter().any(|own| sql::is_same(&own.name, number)))
+            };
+            let tables: Vec<Table> = match table {
+                Some(table) => vec![table.clone()],
+                None => self.reads.keys().cloned().collect(),
+            };
+            let is_ambiguous = table.is_none() && tables.len() > 1;
+            for table in tables.into_iter().filter(lacks) {
+                if is_ambiguous {
+                    let why = format!("`{number}` is read without the name of its table: qualify it");
+                    self.unseen.insert(table.name, why);
+                } else if let Some(columns) = self.reads.get_mut(&table) {
+                    columns.insert(number.clone());
+                }
+            }
+        }
+    }
+
+    /// Notes what a query reads that does not parse: all of the tables that the database names.
+    fn unparsed(&mut self, catalog: &Catalog, asked: &Asked<'_>, listed: Option<&BTreeSet<Table>>) {
+        let Some(listed) = listed else {
+            let why = "which tables are read is not known".to_owned();
+            self.unseen.insert("?".to_owned(), why);
+            return;
+        };
+        let is_view = |table: &&Table| catalog.views.contains_key(*table);
+        self.views = listed.iter().filter(is_view).cloned().collect();
+        let text = sql::folded(&ordered(asked.query, asked.order_by));
+        let is_numbered = sql::row_numbers(catalog.dialect).iter().any(|number| text.contains(number));
+        for table in listed.iter().filter(|table| !is_view(table)) {
+            self.all_of(catalog, table);
+            if is_numbered {
+                let why = "its rows' numbers may be read by a query that is not understood".to_owned();
+                self.unseen.insert(table.name.clone(), why);
+            }
+        }
+    }
+
+    /// All columns of a table are read.
+    fn all_of(&mut self, catalog: &Catalog, table: &Table) {
+        let facts = catalog.tables.get(table);
+        let columns = facts.into_iter().flat_map(|facts| &facts.columns).map(|column| column.name.clone());
+        self.reads.insert(table.clone(), columns.collect());
+        if facts.is_none() {
+            self.unseen.insert(table.name.clone(), "it is no table of the site".to_owned());
+        }
+    }
+
+    /// Notes which of its tables cannot be captured.
+    fn see(&mut self, catalog: &Catalog) {
+        for table in self.reads.keys() {
+            let why = catalog.tables.get(table).and_then(|facts| facts.uncapturable.clone());
+            if let Some(why) = why {
+                self.unseen.insert(table.name.clone(), why);
+            }
+        }
+    }
+
+    /// Whether the keys that an edit of `table` touches can be asked for; why not.
+    pub(super) fn precision(&self, table: &Table) -> Result<(), Coarse> {
+        if let Some(why) = self.unseen.get(&table.name) {
+            return Err(Coarse::of(format!("edits of it cannot be seen: {why}")));
+        }
+        if self.elsewhere.contains(table) {
+            let advice = "join it in FROM, or make it an include";
+            return Err(Coarse::new("it is read in a subquery outside FROM", advice));
+        }
+        self.shape.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    /// Whether equal keys may be made one by SQL.
+    pub(super) fn is_bytewise(&self) -> bool {
+        let is_one = |branch: &Branch, output: &usize| {
+            branch.outputs[*output].meaning.as_ref().is_ok_and(|meaning| meaning.is_bytewise)
+        };
+        self.shape.as_ref().is_ok_and(|shape| {
+            shape.branches.iter().all(|branch| self.wanted.iter().all(|output| is_one(branch, output)))
+        })
+    }
+}
+
+/// Every name in a query and in the views behind it; nothing if it cannot be told.
+fn words(catalog: &Catalog, asked: &Asked<'_>, views: &BTreeSet<Table>) -> Option<BTreeSet<String>> {
+    let dialect: Dialect = catalog.dialect;
+    let mut all = sql::words(dialect, asked.query)?;
+    all.extend(sql::words(dialect, asked.order_by.unwrap_or_default())?);
+    for view in views {
+        all.extend(sql::words(dialect, &catalog.views[view].query)?);
+    }
+    Some(all)
+}
+
+/// Which outputs the keys are; refuses those that an image cannot give.
+fn keys(facts: &Facts, asked: &Asked<'_>, shape: &Shape) -> Result<Vec<usize>, Coarse> {
+    let columns = facts.columns.get(asked.query);
+    let columns = columns.ok_or_else(|| Coarse::of("the database did not tell its columns"))?;
+    if shape.branches.iter().any(|branch| branch.outputs.len() != columns.len()) {
+        return Err(Coarse::of("what its `*` means is not known"));
+    }
+    let position = |key: &&str| {
+        let position = columns.iter().position(|column| **column == **key);
+        position.ok_or_else(|| Coarse::of(format!("it has no column `{key}`")))
+    };
+    let wanted: Vec<usize> = asked.keys.iter().map(position).collect::<Result<_, _>>()?;
+    if wanted.is_empty() {
+        return Ok(wanted);
+    }
+    for branch in &shape.branches {
+        check_branch(branch)?;
+        for (key, output) in asked.keys.iter().zip(&wanted) {
+            let meaning = branch.outputs[*output].meaning.as_ref();
+            let meaning = meaning.map_err(|coarse| coarse.within(&format!("its key `{key}`")))?;
+            check_key(key, meaning, branch)?;
+            if asked.is_joined && shape.branches.len() > 1 && !meaning.is_bytewise {
+                return Err(Coarse::new(
+                    format!("its UNION gives `{key}`, by which it is joined, and its equality may differ"),
+                    "give columns of tables that compare by their bytes (COLLATE BINARY)",
+                ));
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+fn check_branch(branch: &Branch) -> Result<(), Coarse> {
+    if let Some(entangled) = &branch.entangled {
+        return Err(entangled.clone());
+    }
+    if let Grouping::Unknown(coarse) = &branch.grouping {
+        return Err(coarse.clone());
+    }
+    check_distinct(branch)
+}
+
+fn check_key(key: &str, meaning: &Meaning, branch: &Branch) -> Result<(), Coarse> {
+    if meaning.loose != Loose::No {
+        return Err(Coarse::new(
+            format!(
+                "its key `{key}` comes from the clock or from a side that an outer join fills with NULLs"
+            ),
+            "take it from the other side, or use an inner join",
+        ));
+    }
+    match &branch.grouping {
+        Grouping::By(columns) if meaning.column.is_none_or(|column| !columns.contains(&column)) => {
+            Err(Coarse::new(
+                format!("its GROUP BY does not name its key `{key}`"),
+                format!("add `{key}` to GROUP BY"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}

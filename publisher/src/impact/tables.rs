@@ -1,0 +1,194 @@
+//! Which tables a query may read, whatever its shape: every name anywhere in it, through views.
+//!
+//! Names too many rather than too few: a WITH query may hide a table of its name.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use edgepress_store::database::capture::{Catalog, Table};
+use sqlparser::ast::{
+    Expr, JoinConstraint, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    TableFactor, TableWithJoins, Visit, Visitor,
+};
+
+use super::analyse::Scope;
+use super::sql;
+
+/// What a query reads.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Read {
+    /// Base tables.
+    pub(super) tables: BTreeSet<Table>,
+    /// Views.
+    pub(super) views: BTreeSet<Table>,
+    /// Names in FROM that the catalogue does not know.
+    pub(super) unknown: BTreeSet<String>,
+    /// Whether the SELECT of a view does not parse.
+    pub(super) is_incomplete: bool,
+    /// Tables of which all columns are read.
+    pub(super) starred: BTreeSet<Table>,
+    /// Pseudo columns that number rows, in lower case, by their tables; by none if it is not said.
+    pub(super) numbers: BTreeSet<(Option<Table>, String)>,
+}
+
+/// The base tables that `query` may read, where names may mean `scope`'s WITH queries.
+pub(super) fn of(catalog: &Catalog, query: &Query, scope: &Scope) -> BTreeSet<Table> {
+    let mut read = Read::default();
+    add(catalog, query, &mut read);
+    // Whatever WITH queries are around it, it may read them.
+    for named in scope.named.values().flatten() {
+        add(catalog, &named.query, &mut read);
+    }
+    read.tables
+}
+
+/// Everything that `query` may read.
+pub(super) fn read(catalog: &Catalog, query: &Query) -> Read {
+    let mut read = Read::default();
+    add(catalog, query, &mut read);
+    read
+}
+
+fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
+    let mut names = Names { row_numbers: sql::row_numbers(catalog.dialect), ..Names::default() };
+    let flow = query.visit(&mut names);
+    debug_assert!(flow.is_continue(), "it is only looked at");
+    for name in &names.relations {
+        match find(catalog, name) {
+            Some(table) => add_found(catalog, table, read),
+            None => {
+                let own = last(name);
+                if !names.with.contains(&sql::folded(&own)) {
+                    read.unknown.insert(own);
+                }
+            }
+        }
+    }
+    let starred = names.starred.iter().filter_map(|name| find(catalog, name)).cloned();
+    read.starred.extend(starred);
+    for (qualifier, number) in names.numbers {
+        match qualifier {
+            None => drop(read.numbers.insert((None, number))),
+            Some(qualifier) => {
+                let meant = names.called.iter().filter(|(called, _)| *called == qualifier);
+                let tables = meant.filter_map(|(_, name)| find(catalog, name)).cloned();
+                read.numbers.extend(tables.map(|table| (Some(table), number.clone())));
+            }
+        }
+    }
+}
+
+fn find<'c>(catalog: &'c Catalog, name: &ObjectName) -> Option<&'c Table> {
+    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(sql::name)).collect();
+    match parts.as_deref() {
+        Some([name]) => catalog.find(None, name),
+        Some([schema, name]) => catalog.find(Some(schema), name),
+        _ => None,
+    }
+}
+
+fn last(name: &ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map(sql::name).unwrap_or_default()
+}
+
+fn add_found(catalog: &Catalog, table: &Table, read: &mut Read) {
+    let Some(view) = catalog.views.get(table) else {
+        read.tables.insert(table.clone());
+        return;
+    };
+    if read.views.insert(table.clone()) {
+        match sql::parse(catalog.dialect, &view.query) {
+            Ok(query) => add(catalog, &query, read),
+            Err(_) => read.is_incomplete = true,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Names {
+    row_numbers: &'static [&'static str],
+    relations: Vec<ObjectName>,
+    /// Names of WITH queries, in lower case.
+    with: BTreeSet<String>,
+    /// What tables are called where they stand in FROM, in lower case.
+    called: Vec<(String, ObjectName)>,
+    starred: Vec<ObjectName>,
+    /// Pseudo columns with what qualifies them, all in lower case.
+    numbers: BTreeSet<(Option<String>, String)>,
+}
+
+impl Visitor for Names {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        self.relations.push(relation.clone());
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let with = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.with.extend(with.map(|cte| sql::folded(&sql::name(&cte.alias.name))));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        let mut called = Vec::new();
+        let is_natural = select.from.iter().fold(false, |is, tables| in_from(tables, &mut called) | is);
+        for item in &select.projection {
+            match item {
+                SelectItem::Wildcard(_) => {
+                    self.starred.extend(called.iter().map(|(_, name)| name.clone()));
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(of), _) => {
+                    let of = sql::folded(&last(of));
+                    let meant = called.iter().filter(|(called, _)| *called == of);
+                    self.starred.extend(meant.map(|(_, name)| name.clone()));
+                }
+                _ => {}
+            }
+        }
+        if is_natural {
+            self.starred.extend(called.iter().map(|(_, name)| name.clone()));
+        }
+        self.called.append(&mut called);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let parts = match expr {
+            Expr::Identifier(name) => std::slice::from_ref(name),
+            Expr::CompoundIdentifier(parts) => parts,
+            _ => return ControlFlow::Continue(()),
+        };
+        let mut parts = parts.iter().rev().map(|part| sql::folded(&sql::name(part)));
+        if let Some(name) = parts.next().filter(|name| self.row_numbers.contains(&&**name)) {
+            self.numbers.insert((parts.next(), name));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Gathers the tables that stand in FROM, not in queries there; whether some are joined by the names of
+/// their columns.
+fn in_from(tables: &TableWithJoins, called: &mut Vec<(String, ObjectName)>) -> bool {
+    let mut is_natural = in_factor(&tables.relation, called);
+    for join in &tables.joins {
+        is_natural |= in_factor(&join.relation, called);
+        let constraint = super::joins::sides(&join.join_operator).map(|(_, constraint)| constraint);
+        // What is not followed may be anything.
+        is_natural |= matches!(constraint, None | Some(JoinConstraint::Natural));
+    }
+    is_natural
+}
+
+fn in_factor(factor: &TableFactor, called: &mut Vec<(String, ObjectName)>) -> bool {
+    match factor {
+        TableFactor::Table { name, alias, .. } => {
+            let own = alias.as_ref().map_or_else(|| last(name), |alias| sql::name(&alias.name));
+            called.push((sql::folded(&own), name.clone()));
+            false
+        }
+        TableFactor::NestedJoin { table_with_joins, .. } => in_from(table_with_joins, called),
+        _ => false,
+    }
+}
