@@ -241,7 +241,7 @@ impl From<'_, '_> {
             }
         }
         let occurrences = BTreeSet::from([self.analyser.occurrence(table)?]);
-        let kind = Kind::Table(table.clone());
+        let kind = Kind::Table;
         self.factors.push(Factor { name: Some(name), columns, kind, is_null_supplied: false, occurrences });
         Ok(())
     }

@@ -395,7 +395,7 @@ impl Asking<'_> {
 
     /// The keys of the rows of `around` to which rows of `place` with the keys that `query` gives belong.
     fn joined(&self, place: &Place, around: &Place, query: &str) -> String {
-        let quoted = |column: &str| sql::quoted(self.dialect, column).to_string();
+        let quoted = |column: &str| quoted(self.dialect, column).to_string();
         let outputs: Vec<String> = around
             .keys
             .iter()
@@ -423,3 +423,6 @@ impl Asking<'_> {
         format!("SELECT {distinct}{} {join}", outputs.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use edgepress_store::database::capture::Table;
 use sqlparser::ast::{Expr, TableWithJoins, With};
 
 use super::Coarse;
@@ -55,8 +54,8 @@ pub(super) struct Factor {
 /// What a factor is.
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
-    /// A base table; the columns that its own rows number it by may be named.
-    Table(Table),
+    /// A base table.
+    Table,
     /// A query.
     Nested(Shape),
 }

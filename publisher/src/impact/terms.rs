@@ -35,7 +35,7 @@ pub(super) fn sets(shape: &Shape, changed: &BTreeSet<usize>) -> Option<Vec<BTree
         let mut own = vec![BTreeSet::new()];
         for factor in &branch.factors {
             let choices = match &factor.kind {
-                Kind::Table(_) => {
+                Kind::Table => {
                     let occurrences = factor.occurrences.intersection(changed);
                     occurrences.map(|occurrence| BTreeSet::from([*occurrence])).collect()
                 }
@@ -64,7 +64,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// The query for the set, which gives the `wanted` outputs as `edgepress_k1` and so on; without any,
+    /// The query for the set, which gives the `wanted` outputs as `k1` and so on; without any,
     /// one row if there is one.
     pub(super) fn top(&self, shape: &Shape, wanted: &[usize]) -> String {
         let branch = self.branch(shape);
@@ -173,7 +173,7 @@ impl Walk<'_, '_> {
             return;
         }
         let text = match &own.kind {
-            Kind::Table(_) => {
+            Kind::Table => {
                 let occurrence = own.occurrences.first().expect("a table occurs once");
                 (self.writer.image)(*occurrence)
             }
@@ -202,7 +202,7 @@ impl Walk<'_, '_> {
 
 /// The name of a key column, from 0.
 pub(super) fn key(number: usize) -> String {
-    format!("edgepress_k{}", number + 1)
+    format!("k{}", number + 1)
 }
 
 /// The columns in `expr` without the schemas of their tables: images lie in none.
