@@ -163,11 +163,12 @@ impl Site {
                     own.documents.push(document.clone());
                 }
             }
-            Change::Rename(from, to) => {
+            Change::Rename(from, to) if self.collections.iter().all(|own| own.name != *to) => {
                 if let Some(own) = self.collections.iter_mut().find(|own| own.name == *from) {
                     own.name.clone_from(to);
                 }
             }
+            Change::Rename(..) => {}
             Change::Turn => {
                 let by = usize::from(!self.collections.is_empty());
                 self.collections.rotate_left(by);

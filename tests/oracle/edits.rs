@@ -14,7 +14,7 @@ impl Edits<'_> {
     /// A transaction of one to six statements.
     pub(super) fn transaction(&mut self) -> Transaction {
         let mut statements = Vec::new();
-        for _ in 0..self.draw.choose(&[1, 1, 1, 2, 2, 3, 4, 6]) {
+        for _ in 0..self.draw.choose(&[1, 1, 1, 1, 2, 2, 3, 6]) {
             self.statements(&mut statements);
         }
         if self.draw.rarely(10, "edit: savepoint") {
@@ -133,22 +133,25 @@ impl Edits<'_> {
         let writable = own.with(|role| role != Role::Generated);
         let mut sets = Vec::new();
         for _ in 0..self.draw.choose(&[1, 1, 1, 2]) {
-            let index = self.draw.choose(&writable);
-            let column = &own.columns[index];
-            let name = &column.name;
             let kinds: [(u64, &str, u8); 6] = [
-                (60, "set: another value", 0),
+                (56, "set: another value", 0),
                 (8, "set: NULL", 1),
                 (8, "set: the same", 2),
-                (10, "set: another case", 3),
+                (14, "set: another case", 3),
                 (8, "set: another type", 4),
                 (6, "set: arithmetic", 5),
             ];
-            let value = match self.draw.weighted(&kinds) {
+            let kind = self.draw.weighted(&kinds);
+            let has_text = |index: &usize| kind != 3 || own.columns[*index].is_text;
+            let fit: Vec<usize> = writable.iter().copied().filter(has_text).collect();
+            let index = self.draw.choose(&fit);
+            let column = &own.columns[index];
+            let name = &column.name;
+            let value = match kind {
                 0 => self.schema.value(self.draw, table, index),
                 1 => "NULL".to_owned(),
                 2 => name.clone(),
-                3 => format!("{}({name})", self.draw.pick(&["upper", "lower"])),
+                3 => format!("{}({name})", self.draw.pick(&["upper", "upper", "lower"])),
                 4 => {
                     format!("CAST({name} AS {})", self.draw.pick(&["TEXT", "REAL", "INTEGER", "BLOB"]))
                 }

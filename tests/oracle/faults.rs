@@ -15,7 +15,7 @@ pub(super) const FAULTS: [Fault; 4] = [
     Fault { name: "deletes go unnoticed", misses: |statement| statement.head.starts_with("DELETE") },
     Fault {
         name: "a change of case goes unnoticed",
-        misses: |statement| statement.head.contains("= upper("),
+        misses: |statement| [" = upper(", " = lower("].iter().any(|set| statement.head.contains(set)),
     },
     Fault { name: "edits of one table go unnoticed", misses: |statement| statement.head.contains(" t1 ") },
     Fault { name: "replacing rows goes unnoticed", misses: |statement| statement.head.contains("REPLACE") },
@@ -26,7 +26,7 @@ impl Fault {
     pub(super) fn misses(&self, step: &Step) -> bool {
         match step {
             Step::Edit(edit) => edit.statements.iter().all(self.misses),
-            Step::Restart(_) => true,
+            Step::Restart(_) | Step::Publish(_) => true,
             _ => false,
         }
     }

@@ -22,11 +22,16 @@ mod world;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use case::{Case, Step};
 use draw::Drawn;
-use run::{Seen, run};
+use faults::{FAULTS, Fault};
+use run::{Failure, Seen, run};
 
 /// Cases that are always run.
 const CASES: u64 = 1_000;
+
+/// Within so many cases every fault must be found.
+const FAULT_CASES: u64 = 600;
 
 /// Cases and the first seed.
 fn asked() -> (u64, u64) {
@@ -79,12 +84,44 @@ fn after_any_edits_the_release_is_that_of_a_full_publish() {
         all.1.add(seen);
     };
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        // Twice as many as there are cores: each waits for its database now and then.
+        for _ in 0..2 * std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(work);
         }
     });
     let (drawn, seen) = all.into_inner().expect("nobody panicked with it");
     report(&drawn, &seen);
+}
+
+/// The first case from seed 1 on that fails with a fault.
+fn found(fault: &Fault) -> (Case, Failure) {
+    let fails = |seed| {
+        let (case, _) = generate::case(seed);
+        let failure = run(&case, Some(fault), &mut Seen::default()).err()?;
+        Some((case, failure))
+    };
+    let name = fault.name;
+    (1..=FAULT_CASES).find_map(fails).unwrap_or_else(|| panic!("{name}: {FAULT_CASES} cases find nothing"))
+}
+
+#[test]
+fn every_fault_is_found() {
+    for fault in &FAULTS {
+        let (_, failure) = found(fault);
+        println!("{}: {:?}", fault.name, failure.kind);
+    }
+}
+
+#[test]
+fn a_failing_case_is_made_small() {
+    let fault = &FAULTS[0];
+    let (case, failure) = found(fault);
+    let (small, failure) = shrink::shrink(&case, failure, Some(fault));
+    println!("{}\n{small}\nstep {}: {}", fault.name, failure.step, failure.message);
+    let edits = small.steps.iter().filter(|step| matches!(step, Step::Edit(_)));
+    assert_eq!((small.site.collections.len(), edits.count(), small.steps.len()), (1, 1, 3));
+    let rows: usize = small.rows.iter().map(|statement| statement.rows.len()).sum();
+    assert!(rows <= 2 && small.schema.len() <= 2, "{small}");
 }
 
 /// Prints what was drawn and what came of it.

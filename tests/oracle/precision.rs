@@ -7,7 +7,7 @@ use edgepress_publisher::{Report, Source};
 use edgepress_site::definition::PAGE;
 use edgepress_site::router::{Owner, Router};
 
-use super::run::Documents;
+use super::run::Versions;
 
 /// Sums over publishes.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Precision {
 }
 
 /// How many keys have a document that differs: came, went, or changed. Pages of one document have one key.
-pub(super) fn changed_keys(source: &Source, before: &Documents, after: &Documents) -> u64 {
+pub(super) fn changed_keys(source: &Source, before: &Versions, after: &Versions) -> u64 {
     let router = Router::new([], &source.site.definition.collections);
     let mut keys = BTreeSet::new();
     let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();

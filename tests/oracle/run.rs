@@ -10,6 +10,8 @@ use edgepress_publisher::error::whole;
 use edgepress_publisher::progress::Progress;
 use edgepress_publisher::{Options, PublishError, Publisher, Report, Source, rollback, verify};
 use edgepress_site::definition;
+use edgepress_site::release::diff::Entries;
+use edgepress_site::version::Version;
 use edgepress_store::bucket::Memory;
 use edgepress_store::database::Sqlite;
 use edgepress_store::release::Releases;
@@ -19,11 +21,18 @@ use super::faults::Fault;
 use super::precision::{self, Precision};
 use super::world::{Databases, Disturbed};
 
+/// Whatever is removed: the oracle is not about the guard.
+const YES: Options =
+    Options { full: false, dry_run: false, yes: true, resume: false, keep_going: false, list: 0 };
+
 /// Bytes of index nodes that a publisher keeps.
 const NODES: u64 = 1 << 20;
 
 /// Documents by path.
-pub(super) type Documents = BTreeMap<String, Bytes>;
+type Documents = BTreeMap<String, Bytes>;
+
+/// What a release names: versions by path.
+pub(super) type Versions = BTreeMap<String, Version>;
 
 /// What went wrong, in kinds that shrinking must not mix up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,21 +91,16 @@ impl Seen {
     }
 }
 
-/// A release of the twin.
-struct Full {
-    outcome: Result<Report, String>,
-    documents: Documents,
-}
+/// What a full publish of the twin into an empty bucket gives.
+type Full = Arc<Result<Report, String>>;
 
 /// A bucket and the publisher that brings it up to date.
 struct Consumer {
     bucket: Arc<Memory>,
     publisher: Publisher,
     database: Sqlite,
-    /// The full publish that the last release was compared with,
-    before: Option<Arc<Full>>,
-    /// and what was said of that release.
-    last: Option<Report>,
+    /// The last release that was compared: what it names, and what was said of it.
+    before: Option<(Versions, Report)>,
 }
 
 /// A case that runs.
@@ -109,7 +113,7 @@ struct Running<'a> {
     twin: Sqlite,
     consumers: Vec<Consumer>,
     /// The full publish of what the rows and the definition are now.
-    full: Option<Arc<Full>>,
+    full: Option<Full>,
     seen: &'a mut Seen,
     /// Whether the fault overlooks everything that happened since the last publish.
     is_missed: bool,
@@ -233,34 +237,32 @@ impl Running<'_> {
             self.consumers.push(Consumer::new(&self.databases, bucket).await);
         }
         let consumer = &self.consumers[bucket];
-        let mut options = Options { yes: true, ..Options::default() };
+        // A rollback holds the site until a publish succeeds.
+        let mut options = Options { resume: true, ..YES };
         match how {
             How::KeepGoing => options.keep_going = true,
             How::Full => options.full = true,
-            How::RollBack => {
-                options.resume = true;
-                consumer.roll_back().await;
-            }
+            How::RollBack => consumer.roll_back().await,
             How::DryRun => {
                 let dry = consumer.publish(&source, Options { dry_run: true, ..options }).await;
                 self.agree(&dry, &full)?;
             }
             How::Plain | How::Verify => {}
         }
-        let outcome = match &self.consumers[bucket].last {
-            Some(last) if self.is_missed => Ok(last.clone()),
+        let outcome = match &self.consumers[bucket].before {
+            Some((_, last)) if self.is_missed => Ok(last.clone()),
             _ => self.consumers[bucket].publish(&source, options).await,
         };
         self.seen.publishes += 1;
         if how == How::KeepGoing {
-            return self.kept((bucket, &source), outcome, &full);
+            return self.kept((bucket, &source), outcome, &full).await;
         }
         self.agree(&outcome, &full)?;
         let Ok(report) = &outcome else {
             self.seen.refused += 1;
             return Ok(false);
         };
-        self.same((bucket, &source), report, &full)?;
+        self.same((bucket, &source), report, &full).await?;
         if how == How::Verify {
             let verified = verify(&self.consumers[bucket].publisher, &Progress::default()).await;
             let verified = verified.map_err(|error| self.failure(Kind::Stored, whole(&error)))?;
@@ -273,7 +275,7 @@ impl Running<'_> {
 
     /// One publish succeeds if and only if the other does.
     fn agree(&mut self, outcome: &Result<Report, PublishError>, full: &Full) -> Result<(), Failure> {
-        match (outcome, &full.outcome) {
+        match (outcome, &**full) {
             (Ok(_), Ok(_)) => Ok(()),
             (Err(_), Err(error)) => {
                 let reason: String =
@@ -294,31 +296,32 @@ impl Running<'_> {
         }
     }
 
-    /// The release and the mirror are those of the full publish.
-    fn same(
+    /// The release is the full publish's, and the mirror is the release's.
+    async fn same(
         &mut self,
         (bucket, source): (usize, &Source),
         report: &Report,
-        full: &Arc<Full>,
+        full: &Full,
     ) -> Result<(), Failure> {
-        let expected = full.outcome.as_ref().expect("only what can be published is compared");
         let mirror = documents(&self.consumers[bucket].bucket);
-        let differing = differences(&mirror, &full.documents);
-        if report.root != expected.root {
+        if full.as_ref().as_ref().is_ok_and(|full| full.root != report.root) {
+            let differing = differences(&mirror, &self.documents(source).await);
             return Err(
                 self.failure(Kind::Root, format!("the root differs; of the objects these:\n{differing}"))
             );
         }
-        if !differing.is_empty() {
+        let versions = self.consumers[bucket].versions().await;
+        let mirrored: Versions =
+            mirror.iter().map(|(path, body)| (path.clone(), Version::of(body))).collect();
+        if mirrored != versions {
+            let differing = differences(&mirror, &self.documents(source).await);
             return Err(self.failure(Kind::Mirror, format!("the mirror differs:\n{differing}")));
         }
-        let consumer = &mut self.consumers[bucket];
-        let before = consumer.before.replace(full.clone());
-        consumer.last = Some(report.clone());
-        self.seen.documents += mirror.len() as u64;
+        self.seen.documents += versions.len() as u64;
         self.seen.incremental += u64::from(precision::is_incremental(report));
-        if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, full)) {
-            let keys = precision::changed_keys(source, &before.documents, &full.documents);
+        let before = self.consumers[bucket].before.replace((versions.clone(), report.clone()));
+        if let Some((before, _)) = before {
+            let keys = precision::changed_keys(source, &before, &versions);
             self.seen.changed += u64::from(keys > 0);
             self.seen.precision.add(report, keys);
         }
@@ -327,15 +330,15 @@ impl Running<'_> {
 
     /// With documents that could not be made, everything else is as in the full publish. Whether nothing
     /// failed.
-    fn kept(
+    async fn kept(
         &mut self,
         (bucket, source): (usize, &Source),
         outcome: Result<Report, PublishError>,
-        full: &Arc<Full>,
+        full: &Full,
     ) -> Result<bool, Failure> {
-        let report = match (outcome, &full.outcome) {
+        let report = match (outcome, &**full) {
             (Ok(report), Ok(_)) => {
-                self.same((bucket, source), &report, full)?;
+                self.same((bucket, source), &report, full).await?;
                 return Ok(true);
             }
             (Ok(report), Err(_)) if report.failed > 0 => report,
@@ -350,48 +353,63 @@ impl Running<'_> {
             collections.flat_map(|own| &own.documents).map(|document| folder(&document.path)).collect();
         let is_kept =
             |path: &str| report.failed > report.errors.len() as u64 || failing.contains(&folder(path));
+        let expected = self.documents(source).await;
         let mirror = documents(&self.consumers[bucket].bucket);
-        let more = mirror.iter().filter(|(path, _)| !is_kept(path) || full.documents.contains_key(*path));
+        let more = mirror.iter().filter(|(path, _)| !is_kept(path) || expected.contains_key(*path));
         let more: Documents = more.map(|(path, body)| (path.clone(), body.clone())).collect();
-        let differing = differences(&more, &full.documents);
-        (self.consumers[bucket].before, self.consumers[bucket].last) = (None, None);
+        let differing = differences(&more, &expected);
+        self.consumers[bucket].before = None;
         match differing.is_empty() {
             true => Ok(false),
             false => Err(self.failure(Kind::Root, format!("beyond what failed, these differ:\n{differing}"))),
         }
     }
 
-    /// The full publish of the twin as it is now: what can be made of it, and whether that is all.
-    async fn full(&mut self, source: &Source) -> Arc<Full> {
+    /// The full publish of the twin as it is now.
+    async fn full(&mut self, source: &Source) -> Full {
         if let Some(full) = &self.full {
             return full.clone();
         }
         let bucket = Arc::new(Memory::new("memory:full"));
-        let publisher = publisher(&bucket);
-        let publish = async |keep_going| {
-            let options = Options { yes: true, keep_going, ..Options::default() };
-            let progress = Progress::default();
-            publisher.publish(source, &self.twin, options, &progress).await.map_err(|error| whole(&error))
-        };
-        let outcome = publish(false).await;
-        if outcome.is_err() {
-            // What can be made, for publishes that keep going.
-            let _ = publish(true).await;
-        }
-        let full = Arc::new(Full { outcome, documents: documents(&bucket) });
+        let publisher = Publisher { objects: None, ..publisher(&bucket) };
+        let published = publisher.publish(source, &self.twin, YES, &Progress::default()).await;
+        let full = Arc::new(published.map_err(|error| whole(&error)));
         self.full = Some(full.clone());
         full
+    }
+
+    /// The documents that can be made of the twin as it is now.
+    async fn documents(&self, source: &Source) -> Documents {
+        let bucket = Arc::new(Memory::new("memory:documents"));
+        let options = Options { keep_going: true, ..YES };
+        // What cannot be published at all has no documents.
+        let _ = publisher(&bucket).publish(source, &self.twin, options, &Progress::default()).await;
+        documents(&bucket)
     }
 }
 
 impl Consumer {
     async fn new(databases: &Databases, bucket: Arc<Memory>) -> Self {
         let (publisher, database) = (publisher(&bucket), databases.open_live().await);
-        Self { bucket, publisher, database, before: None, last: None }
+        Self { bucket, publisher, database, before: None }
     }
 
     async fn publish(&self, source: &Source, options: Options) -> Result<Report, PublishError> {
         self.publisher.publish(source, &self.database, options, &Progress::default()).await
+    }
+
+    /// What the live release names.
+    async fn versions(&self) -> Versions {
+        let releases = &self.publisher.releases;
+        let (current, _) = releases.current().await.expect("it can be read").expect("something is live");
+        let index = releases.index(current.live()).await.expect("the index is there");
+        let nodes = releases.blocking();
+        let read = move || {
+            let trees = index.collections.values().flat_map(|tree| Entries::new(Some(tree), &nodes));
+            let entries = trees.map(|entry| entry.expect("the index is whole"));
+            entries.map(|entry| (entry.path.to_string(), entry.version)).collect()
+        };
+        tokio::task::spawn_blocking(read).await.expect("it does not panic")
     }
 
     /// Makes the release before the live one live again, if there is one.

@@ -63,7 +63,7 @@ pub(super) struct Schema {
 }
 
 /// How many values keys are drawn from.
-const KEYS: u64 = 9;
+const KEYS: u64 = 7;
 
 const TEXTS: [&str; 9] = ["a", "b", "c", "d", "ab", "A", "B", "10", "é"];
 const NAMES: [&str; 9] = ["'a'", "'A'", "'b'", "'B'", "'c'", "'x y'", "''", "NULL", "'10'"];

@@ -67,14 +67,11 @@ impl Databases {
         let twin = Side::new(folder.path(), "twin.db").await;
         let mut databases = Self { folder, live, twin };
         // Writers do not wait for readers then, on either side.
-        databases.script(&["PRAGMA journal_mode = WAL".to_owned()]).await?;
+        databases.statement(&Statement::new("PRAGMA journal_mode = WAL"), false).await?;
         databases.settings(case).await?;
-        databases.script(&["BEGIN".to_owned()]).await?;
-        databases.script(&case.schema).await?;
-        for row in &case.rows {
-            databases.statement(row, false).await?;
+        for statements in [case.schema.iter().cloned().map(Statement::new).collect(), case.rows.clone()] {
+            databases.transaction(&Transaction { statements, commits: true }).await?;
         }
-        databases.script(&["COMMIT".to_owned()]).await?;
         Ok(databases)
     }
 
@@ -145,14 +142,6 @@ impl Databases {
         self.statement(statement, false).await
     }
 
-    /// Runs statements on both.
-    async fn script(&mut self, script: &[String]) -> Result<(), Disturbed> {
-        for statement in script {
-            self.statement(&Statement::new(statement.clone()), false).await?;
-        }
-        Ok(())
-    }
-
     /// Runs DDL on both. What the live database refuses because of its triggers is not done at all: that
     /// much a trigger may do.
     pub(super) async fn alter(&mut self, script: &[String]) -> Result<(), Disturbed> {
@@ -163,7 +152,8 @@ impl Databases {
             }
             same(sql, live, run(&mut self.twin.first, sql).await)?;
         }
-        Ok(())
+        // A script whose COMMIT fails.
+        self.statement(&Statement::new("ROLLBACK"), false).await
     }
 
     /// Runs a statement on the live database only.
