@@ -1,0 +1,213 @@
+//! Two databases that take the same edits: one whose publisher may capture and publish incrementally,
+//! and its twin, which only ever is published in full into an empty bucket.
+//! Refuses to judge the releases.
+
+use std::path::Path;
+
+use edgepress_store::database::Sqlite;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+
+use super::case::{Case, Statement, Transaction};
+
+/// One of the two, with the connections that edit it.
+struct Side {
+    url: String,
+    first: SqliteConnection,
+    second: SqliteConnection,
+}
+
+/// What a statement did: rows changed, or nothing if it failed.
+type Effect = Result<u64, String>;
+
+/// The two databases.
+pub(super) struct Databases {
+    folder: tempfile::TempDir,
+    live: Side,
+    twin: Side,
+}
+
+/// One statement had two effects: capturing changed what it does.
+#[derive(Debug)]
+pub(super) struct Disturbed(pub(super) String);
+
+/// Memory, where there is a folder of it.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("edgepress-oracle-");
+    let folder = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
+    folder.expect("there is room")
+}
+
+impl Side {
+    async fn new(folder: &Path, name: &str) -> Self {
+        let path = folder.join(name);
+        let connect = async || {
+            let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+            // Whoever meets a lock shall know at once: nobody lets go of it meanwhile.
+            let options = options.busy_timeout(std::time::Duration::ZERO).disable_statement_logging();
+            options.connect().await.expect("the file can be opened")
+        };
+        let (first, second) = (connect().await, connect().await);
+        Self { url: format!("sqlite:{}", path.display()), first, second }
+    }
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &str) -> Effect {
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+    sql.execute(connection).await.map(|done| done.rows_affected()).map_err(|error| error.to_string())
+}
+
+impl Databases {
+    /// Makes both from the schema and the rows of `case`.
+    pub(super) async fn new(case: &Case) -> Result<Self, Disturbed> {
+        let folder = folder();
+        let live = Side::new(folder.path(), "live.db").await;
+        let twin = Side::new(folder.path(), "twin.db").await;
+        let mut databases = Self { folder, live, twin };
+        // Writers do not wait for readers then, on either side.
+        databases.statement(&Statement::new("PRAGMA journal_mode = WAL"), false).await?;
+        databases.settings(case).await?;
+        for statements in [case.schema.iter().cloned().map(Statement::new).collect(), case.rows.clone()] {
+            databases.transaction(&Transaction { statements, commits: true }).await?;
+        }
+        Ok(databases)
+    }
+
+    /// What the connections that edit are set to.
+    pub(super) async fn settings(&mut self, case: &Case) -> Result<(), Disturbed> {
+        for pragma in &case.pragmas {
+            self.statement(&Statement::new(pragma.clone()), false).await?;
+            self.statement(&Statement::new(pragma.clone()), true).await?;
+        }
+        Ok(())
+    }
+
+    /// The database whose edits may be captured, as a publisher opens it.
+    pub(super) async fn open_live(&self) -> Sqlite {
+        Sqlite::open(&self.live.url, None).await.expect("it is there")
+    }
+
+    /// Its twin, where nobody can write anything.
+    pub(super) async fn open_twin(&self) -> Sqlite {
+        Sqlite::open(&format!("{}?mode=ro", self.twin.url), None).await.expect("it is there")
+    }
+
+    /// Runs a statement on both, on their second connections if `second`.
+    async fn statement(&mut self, statement: &Statement, second: bool) -> Result<(), Disturbed> {
+        let Self { live, twin, .. } = self;
+        let (live, twin) = match second {
+            true => (&mut live.second, &mut twin.second),
+            false => (&mut live.first, &mut twin.first),
+        };
+        let sql = statement.sql();
+        same(&sql, run(live, &sql).await, run(twin, &sql).await)
+    }
+
+    /// Runs a transaction on both.
+    pub(super) async fn transaction(&mut self, edit: &Transaction) -> Result<(), Disturbed> {
+        self.statement(&Statement::new("BEGIN"), false).await?;
+        for statement in &edit.statements {
+            self.statement(statement, false).await?;
+        }
+        self.end(edit, false).await
+    }
+
+    /// Commits or not; what cannot be committed is rolled back, as every client must.
+    async fn end(&mut self, edit: &Transaction, second: bool) -> Result<(), Disturbed> {
+        if edit.commits {
+            self.statement(&Statement::new("COMMIT"), second).await?;
+        }
+        self.statement(&Statement::new("ROLLBACK"), second).await
+    }
+
+    /// Two connections take turns. Whoever comes second to write is refused, as SQLite has it.
+    pub(super) async fn both(&mut self, one: &Transaction, other: &Transaction) -> Result<(), Disturbed> {
+        self.statement(&Statement::new("BEGIN"), false).await?;
+        self.statement(&Statement::new("BEGIN"), true).await?;
+        for number in 0..one.statements.len().max(other.statements.len()) {
+            for (edit, second) in [(one, false), (other, true)] {
+                if let Some(statement) = edit.statements.get(number) {
+                    self.statement(statement, second).await?;
+                }
+            }
+        }
+        self.end(one, false).await?;
+        self.end(other, true).await
+    }
+
+    /// Runs a statement by itself on both.
+    pub(super) async fn mend(&mut self, statement: &Statement) -> Result<(), Disturbed> {
+        self.statement(statement, false).await
+    }
+
+    /// Runs DDL on both. What the live database refuses because of its triggers is not done at all: that
+    /// much a trigger may do.
+    pub(super) async fn alter(&mut self, script: &[String]) -> Result<(), Disturbed> {
+        for sql in script {
+            let live = run(&mut self.live.first, sql).await;
+            if live.as_ref().is_err_and(|error| error.contains("edgepress")) {
+                continue;
+            }
+            same(sql, live, run(&mut self.twin.first, sql).await)?;
+        }
+        // A script whose COMMIT fails.
+        self.statement(&Statement::new("ROLLBACK"), false).await
+    }
+
+    /// Runs a statement on the live database only.
+    pub(super) async fn disturb(&mut self, sql: &str) {
+        // Whether it can be done is not what is tested.
+        let _ = run(&mut self.live.first, sql).await;
+    }
+
+    /// Drops the `number`th trigger that captures edits, if there are any.
+    pub(super) async fn lose_trigger(&mut self, number: u64) {
+        let triggers =
+            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'edgepress%' ORDER BY name";
+        let names = sqlx::query(triggers).fetch_all(&mut self.live.first).await.expect("it can be read");
+        if !names.is_empty() {
+            let name: String = names[number as usize % names.len()].get(0);
+            self.disturb(&format!("DROP TRIGGER \"{name}\"")).await;
+        }
+    }
+
+    /// Whether both hold the same rows.
+    pub(super) async fn compare(&mut self) -> Result<(), Disturbed> {
+        let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 't%' ORDER BY name";
+        for table in sqlx::query(tables).fetch_all(&mut self.twin.first).await.expect("it can be read") {
+            let table: String = table.get(0);
+            let columns = format!(
+                "SELECT 'SELECT ' || group_concat('quote(\"' || name || '\")', ' || '','' || ') || ' FROM \"{table}\" ORDER BY 1' \
+                 FROM pragma_table_xinfo('{table}')"
+            );
+            let columns = sqlx::query(AssertSqlSafe(columns)).fetch_one(&mut self.twin.first).await;
+            let select: String = columns.expect("it can be read").get(0);
+            let mut both = Vec::new();
+            for connection in [&mut self.live.first, &mut self.twin.first] {
+                let rows =
+                    sqlx::query(AssertSqlSafe(select.clone())).persistent(false).fetch_all(connection).await;
+                let rows = rows.map_err(|error| Disturbed(format!("{table}: {error}")))?;
+                both.push(rows.iter().map(|row| row.get(0)).collect::<Vec<Option<String>>>());
+            }
+            if both[0] != both[1] {
+                return Err(Disturbed(format!("{table} holds {:?} instead of {:?}", both[0], both[1])));
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of both.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn same(sql: &str, live: Effect, twin: Effect) -> Result<(), Disturbed> {
+    match (&live, &twin) {
+        (Ok(live), Ok(twin)) if live == twin => Ok(()),
+        (Err(_), Err(_)) => Ok(()),
+        _ => Err(Disturbed(format!("{sql}: {live:?} instead of {twin:?}"))),
+    }
+}
