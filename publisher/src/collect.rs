@@ -39,7 +39,7 @@ pub(crate) struct Collected {
     pub(crate) sorter: Sorter<Fresh>,
     pub(crate) packs: Packs,
     pub(crate) rendered: u64,
-    /// Rows whose documents were made.
+    /// Keys whose documents were made, or found to be gone.
     pub(crate) keys: u64,
     pub(crate) failures: u64,
     /// The first of their errors.
@@ -249,7 +249,7 @@ impl Collector<'_> {
 impl Collected {
     async fn take(&mut self, (number, name): (usize, &str), batch: Rendered) -> Result<(), PublishError> {
         self.rendered += batch.candidates.len() as u64;
-        self.keys += batch.rows;
+        self.keys += batch.keys;
         for path in batch.gone {
             self.go(number, path)?;
         }

@@ -3,6 +3,7 @@
 //! Owns the order of these steps. `current` is read first and swapped last; whatever fails between
 //! leaves the live release as it was. Followers come afterwards, and without the publisher's lock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use edgepress_site::release::definition::{RENDERER, ReleaseDefinition, STATIC};
@@ -76,11 +77,14 @@ pub struct Report {
     pub counts: Counts,
     /// Documents that were rendered.
     pub rendered: u64,
-    /// Rows whose documents were rendered.
+    /// Keys whose documents were rendered, or found to be gone.
     pub keys: u64,
     /// Why everything was rendered, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full: Option<String>,
+    /// Collections that were rendered as a whole, and why; where not everything was.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub whole: BTreeMap<String, String>,
     /// From the oldest edit in it to the swap, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
@@ -285,6 +289,7 @@ impl Session {
             rendered: collected.rendered,
             keys: collected.keys,
             full: scope.why().map(ToOwned::to_owned),
+            whole: scope.wholes(),
             failed: collected.failures,
             errors: std::mem::take(&mut collected.errors).iter().map(ToString::to_string).collect(),
             dry_run: under.options.dry_run,

@@ -40,6 +40,8 @@ pub(crate) struct Job {
 #[derive(Default)]
 pub(crate) struct Rendered {
     pub(crate) rows: u64,
+    /// Keys that were looked at: those of the rows, and those without one.
+    pub(crate) keys: u64,
     pub(crate) candidates: Vec<Candidate>,
     /// Paths whose documents go unless they are made anew.
     pub(crate) gone: Vec<Arc<str>>,
@@ -76,8 +78,9 @@ pub(crate) const NOWHERE: Place = Place { pack: Pack::New(u32::MAX), offset: 0, 
 impl Renderers {
     /// Makes the documents of a job.
     pub(crate) fn render(&self, job: Job, old: Old<'_>) -> Result<Rendered, PublishError> {
+        let (rows, keys) = (job.rows.len(), job.rows.len().max(job.gone.len()));
+        let mut rendered = Rendered { rows: rows as u64, keys: keys as u64, ..Rendered::default() };
         let keys = &self.keys[job.collection];
-        let mut rendered = Rendered { rows: job.rows.len() as u64, ..Rendered::default() };
         let is_wanted = |group: &&Group| group.documents.iter().any(|number| job.wanted.contains(number));
         let mut maker = RowMaker {
             renderers: self,

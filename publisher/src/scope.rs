@@ -64,6 +64,12 @@ impl Scope {
         self.parts.get(collection)
     }
 
+    /// Collections that are made anew as a whole, and why.
+    pub(crate) fn wholes(&self) -> BTreeMap<String, String> {
+        let whole = |(name, part): (&String, &Part)| Some((name.clone(), part.whole.clone()?));
+        self.parts.iter().filter_map(whole).collect()
+    }
+
     /// Whether all rows of a collection are read.
     pub(crate) fn is_whole(&self, collection: &str) -> bool {
         self.is_full() || self.part(collection).is_some_and(|part| part.whole.is_some())

@@ -19,14 +19,13 @@ pub(super) struct Precision {
 }
 
 /// Whether a publish read only what changed.
-pub(super) fn is_incremental(_: &Report) -> bool {
-    // Each publish is a full one as long as reports say nothing of the kind.
-    false
+pub(super) fn is_incremental(report: &Report) -> bool {
+    report.full.is_none()
 }
 
 /// How many keys were rendered, if all collections that the edits touch have promised precision.
-fn rendered_keys(_: &Report) -> Option<u64> {
-    None
+fn rendered_keys(report: &Report) -> Option<u64> {
+    (is_incremental(report) && report.whole.is_empty()).then_some(report.keys)
 }
 
 impl Precision {

@@ -23,7 +23,7 @@ use super::world::{Databases, Disturbed};
 
 /// Whatever is removed: the oracle is not about the guard.
 const YES: Options =
-    Options { full: false, dry_run: false, yes: true, resume: false, keep_going: false, list: 0 };
+    Options { full: false, dry_run: false, yes: true, resume: false, keep_going: false, list: 0, wait: None };
 
 /// Bytes of index nodes that a publisher keeps.
 const NODES: u64 = 1 << 20;
@@ -417,7 +417,7 @@ impl Consumer {
         let current = self.publisher.releases.current().await.expect("it can be read");
         let number = current.map_or(0, |(current, _)| current.live().parent);
         if number > 0 {
-            rollback(&self.publisher, number).await.expect("what was released can be released again");
+            rollback(&self.publisher, number, None).await.expect("what was released can be released again");
         }
     }
 }
@@ -431,6 +431,7 @@ fn publisher(bucket: &Arc<Memory>) -> Publisher {
         objects: Some(bucket.clone()),
         clock: Arc::new(|| 1_700_000_000_000),
         writer: format!("{number:032x}"),
+        consumer: format!("{:p}", Arc::as_ptr(bucket)),
         threads: 1,
     }
 }
