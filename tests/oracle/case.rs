@@ -7,7 +7,6 @@ use std::fmt::{self, Write as _};
 /// A schema, a site over it, rows, and what happens to them.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
-    pub(super) seed: u64,
     /// Settings of the connections that edit.
     pub(super) pragmas: Vec<String>,
     pub(super) schema: Vec<String>,
@@ -41,6 +40,8 @@ pub(super) enum Step {
     Define(Change),
     /// A publish into one of the buckets.
     Publish(Publish),
+    /// A publish while somebody edits: what it sees of that is left to chance, and so not compared.
+    Meanwhile(Transaction, usize),
     /// The publisher of a bucket ends; a new one takes its place.
     Restart(usize),
 }
@@ -129,6 +130,13 @@ pub(super) enum Change {
     Rename(String, String),
     /// The first collection becomes the last.
     Turn,
+}
+
+impl Transaction {
+    /// How it ends; what cannot be committed is rolled back, as every client must.
+    pub(super) fn end(&self) -> &'static [&'static str] {
+        if self.commits { &["COMMIT", "ROLLBACK"] } else { &["ROLLBACK"] }
+    }
 }
 
 impl Statement {
@@ -271,6 +279,7 @@ impl fmt::Display for Step {
             Self::LoseTrigger(number) => write!(f, "-- drop capture trigger {number} --"),
             Self::Define(change) => write!(f, "-- change the definition: {change:?} --"),
             Self::Publish(Publish { bucket, how }) => write!(f, "-- publish {how:?} to bucket {bucket} --"),
+            Self::Meanwhile(edit, bucket) => write!(f, "-- while publishing to bucket {bucket} --\n{edit}"),
             Self::Restart(bucket) => write!(f, "-- restart the publisher of bucket {bucket} --"),
         }
     }

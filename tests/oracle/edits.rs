@@ -261,7 +261,7 @@ impl Edits<'_> {
     pub(super) fn alter(&mut self, views: &[(String, String)]) -> Vec<String> {
         let table = self.draw.below(self.schema.tables.len() as u64) as usize;
         let name = self.name(table).to_owned();
-        let kinds: [(u64, &str, u8); 7] = [
+        let kinds: [(u64, &str, u8); 8] = [
             (4, "alter: column added", 0),
             (if views.is_empty() { 0 } else { 4 }, "alter: view made anew", 1),
             (4, "alter: table rebuilt", 2),
@@ -269,6 +269,7 @@ impl Edits<'_> {
             (1, "alter: table renamed and back", 4),
             (1, "alter: column renamed and back", 5),
             (2, "alter: table dropped and made anew", 6),
+            (3, "alter: maintenance", 7),
         ];
         match self.draw.weighted(&kinds) {
             0 => {
@@ -295,6 +296,11 @@ impl Edits<'_> {
             5 => vec![
                 format!("ALTER TABLE {name} RENAME COLUMN name TO other"),
                 format!("ALTER TABLE {name} RENAME COLUMN other TO name"),
+            ],
+            7 => vec![
+                self.draw
+                    .pick(&["VACUUM", "ANALYZE", "REINDEX", "PRAGMA wal_checkpoint(TRUNCATE)"])
+                    .to_owned(),
             ],
             _ => vec![
                 "PRAGMA foreign_keys = OFF".to_owned(),

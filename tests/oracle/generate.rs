@@ -24,7 +24,7 @@ pub(super) fn case(seed: u64) -> (Case, Drawn) {
     }
     let rows = schema.rows(&mut draw);
     let steps = steps(&mut draw, &schema, &views, &named, &site);
-    let case = Case { seed, pragmas, schema: statements, rows, site, steps, mend: schema.mend() };
+    let case = Case { pragmas, schema: statements, rows, site, steps, mend: schema.mend() };
     (case, draw.drawn)
 }
 
@@ -59,6 +59,9 @@ fn steps(
             steps.push(between(draw, schema, views, named, &mut site));
         }
         let bucket = usize::from(has_two && draw.chance(40));
+        if draw.rarely(6, "publish: while somebody edits") {
+            steps.push(Step::Meanwhile(Edits { draw, schema }.transaction(), bucket));
+        }
         if draw.rarely(8, "publish: by a new process") {
             steps.push(Step::Restart(bucket));
         }

@@ -20,7 +20,7 @@ mod sites;
 mod world;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use case::{Case, Step};
 use draw::Drawn;
@@ -28,7 +28,7 @@ use faults::{FAULTS, Fault};
 use run::{Failure, Seen, run};
 
 /// Cases that are always run.
-const CASES: u64 = 1_000;
+const CASES: u64 = 300;
 
 /// Within so many cases every fault must be found.
 const FAULT_CASES: u64 = 600;
@@ -43,45 +43,41 @@ fn asked() -> (u64, u64) {
     (number(cases), number(first))
 }
 
-/// Runs the case of a seed; makes it smaller and prints it if it fails.
-fn check(seed: u64, drawn: &mut Drawn, seen: &mut Seen) {
+/// Runs the case of a seed.
+fn check(seed: u64, (drawn, seen): &mut (Drawn, Seen)) -> Option<(Case, Failure)> {
     let (case, own) = generate::case(seed);
     own.into_iter().for_each(|(name, count)| *drawn.entry(name).or_default() += count);
-    let Err(failure) = run(&case, None, seen) else { return };
+    run(&case, None, seen).err().map(|failure| (case, failure))
+}
+
+/// Makes a failing case smaller, prints it and fails.
+fn fail(seed: u64, case: &Case, failure: Failure) -> ! {
     println!("seed {seed} fails at step {}: {:?}: {}", failure.step, failure.kind, failure.message);
     println!("making it smaller");
-    let (case, failure) = shrink::shrink(&case, failure, None);
+    let (case, Failure { kind, step, message }) = shrink::shrink(case, failure, None);
     println!("{case}");
-    panic!(
-        "seed {seed} (EDGEPRESS_ORACLE=1,{seed}): {:?} at step {}: {}",
-        failure.kind, failure.step, failure.message
-    );
+    panic!("seed {seed} (EDGEPRESS_ORACLE=1,{seed}): {kind:?} at step {step}: {message}");
 }
 
 #[test]
 fn after_any_edits_the_release_is_that_of_a_full_publish() {
     let (cases, first) = asked();
     let next = AtomicU64::new(first);
-    let failed = AtomicBool::new(false);
+    let failed = Mutex::new(None);
     let all = Mutex::new((Drawn::new(), Seen::default()));
     let work = || {
-        let (mut drawn, mut seen) = (Drawn::new(), Seen::default());
-        while !failed.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + cases {
-                break;
+        let mut own = (Drawn::new(), Seen::default());
+        let mut seed = next.fetch_add(1, Ordering::Relaxed);
+        while seed < first + cases {
+            if let Some((case, failure)) = check(seed, &mut own) {
+                next.store(first + cases, Ordering::Relaxed);
+                *failed.lock().expect("nobody panics with it") = Some((seed, case, failure));
             }
-            let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                check(seed, &mut drawn, &mut seen);
-            }));
-            if let Err(panic) = ran {
-                failed.store(true, Ordering::Relaxed);
-                std::panic::resume_unwind(panic);
-            }
+            seed = next.fetch_add(1, Ordering::Relaxed);
         }
         let mut all = all.lock().expect("nobody panics with it");
-        drawn.into_iter().for_each(|(name, count)| *all.0.entry(name).or_default() += count);
-        all.1.add(seen);
+        own.0.into_iter().for_each(|(name, count)| *all.0.entry(name).or_default() += count);
+        all.1.add(own.1);
     };
     std::thread::scope(|scope| {
         // Twice as many as there are cores: each waits for its database now and then.
@@ -89,8 +85,15 @@ fn after_any_edits_the_release_is_that_of_a_full_publish() {
             scope.spawn(work);
         }
     });
+    if let Some((seed, case, failure)) = failed.into_inner().expect("nobody panicked with it") {
+        fail(seed, &case, failure);
+    }
     let (drawn, seen) = all.into_inner().expect("nobody panicked with it");
     report(&drawn, &seen);
+    let Seen { publishes, refused, changed, precision, .. } = seen;
+    assert!(refused * 4 < publishes && changed * 8 > publishes, "the cases are of no use: see above");
+    let most = precision.changed + precision.changed / 5;
+    assert!(precision.rendered <= most, "{} keys rendered; at most {most} were promised", precision.rendered);
 }
 
 /// The first case from seed 1 on that fails with a fault.
@@ -102,6 +105,17 @@ fn found(fault: &Fault) -> (Case, Failure) {
     };
     let name = fault.name;
     (1..=FAULT_CASES).find_map(fails).unwrap_or_else(|| panic!("{name}: {FAULT_CASES} cases find nothing"))
+}
+
+#[test]
+fn every_shape_of_query_is_drawn() {
+    let mut drawn = Drawn::new();
+    for seed in 1..=200 {
+        generate::case(seed).1.into_iter().for_each(|(name, count)| *drawn.entry(name).or_default() += count);
+    }
+    for (_, name, _) in queries::SHAPES.iter().chain(&queries::SIMPLE) {
+        assert!(drawn.contains_key(name), "{name}: 200 cases do without");
+    }
 }
 
 #[test]

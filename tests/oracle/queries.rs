@@ -87,10 +87,11 @@ impl Build {
     }
 }
 
-type Shape = fn(&mut Queries<'_>) -> Query;
+/// Draws a query of one shape.
+pub(super) type Shape = fn(&mut Queries<'_>) -> Query;
 
 /// Shapes that views may have too.
-const SIMPLE: [(u64, &str, Shape); 8] = [
+pub(super) const SIMPLE: [(u64, &str, Shape); 8] = [
     (12, "query: one table", |queries| queries.single()),
     (10, "query: inner join", |queries| queries.joined(Join::Inner)),
     (10, "query: left join", |queries| queries.joined(Join::Left)),
@@ -101,7 +102,7 @@ const SIMPLE: [(u64, &str, Shape); 8] = [
     (8, "query: GROUP BY", |queries| queries.grouped()),
 ];
 
-const SHAPES: [(u64, &str, Shape); 15] = [
+pub(super) const SHAPES: [(u64, &str, Shape); 15] = [
     (50, "query: simple shapes", |queries| queries.simple()),
     (4, "query: bare names", |queries| queries.bare(false)),
     (4, "query: star", |queries| queries.bare(true)),

@@ -16,7 +16,7 @@ use edgepress_store::bucket::Memory;
 use edgepress_store::database::Sqlite;
 use edgepress_store::release::Releases;
 
-use super::case::{Case, How, Publish, Site, Step};
+use super::case::{Case, How, Publish, Site, Step, Transaction};
 use super::faults::Fault;
 use super::precision::{self, Precision};
 use super::world::{Databases, Disturbed};
@@ -172,6 +172,7 @@ impl Running<'_> {
                 self.is_missed = self.fault.is_some();
                 return published;
             }
+            Step::Meanwhile(edit, bucket) => return self.meanwhile(edit, *bucket).await,
             Step::Restart(bucket) => {
                 if let Some(consumer) = self.consumers.get_mut(*bucket) {
                     consumer.publisher = publisher(&consumer.bucket);
@@ -232,10 +233,7 @@ impl Running<'_> {
     async fn once(&mut self, Publish { bucket, how }: Publish) -> Result<bool, Failure> {
         let source = self.source()?;
         let full = self.full(&source).await;
-        while self.consumers.len() <= bucket {
-            let bucket = Arc::new(Memory::new(format!("memory:live-{}", self.consumers.len())));
-            self.consumers.push(Consumer::new(&self.databases, bucket).await);
-        }
+        self.consumers(bucket).await;
         let consumer = &self.consumers[bucket];
         // A rollback holds the site until a publish succeeds.
         let mut options = Options { resume: true, ..YES };
@@ -273,15 +271,35 @@ impl Running<'_> {
         Ok(true)
     }
 
+    /// Publishes while somebody edits.
+    async fn meanwhile(&mut self, edit: &Transaction, bucket: usize) -> Result<(), Failure> {
+        let source = self.source()?;
+        self.consumers(bucket).await;
+        self.full = None;
+        let (databases, consumer) = (&mut self.databases, &mut self.consumers[bucket]);
+        consumer.before = None;
+        let publish = async {
+            // Rows that no document can be made of may be there, or not yet.
+            let _ = consumer.publish(&source, Options { resume: true, ..YES }).await;
+        };
+        let edited = databases.meanwhile(edit, publish).await;
+        edited.map_err(|Disturbed(message)| self.failure(Kind::Disturbed, message))
+    }
+
+    /// Makes the consumer of `bucket`, and those before it.
+    async fn consumers(&mut self, bucket: usize) {
+        while self.consumers.len() <= bucket {
+            let bucket = Arc::new(Memory::new(format!("memory:live-{}", self.consumers.len())));
+            self.consumers.push(Consumer::new(&self.databases, bucket).await);
+        }
+    }
+
     /// One publish succeeds if and only if the other does.
     fn agree(&mut self, outcome: &Result<Report, PublishError>, full: &Full) -> Result<(), Failure> {
         match (outcome, &**full) {
             (Ok(_), Ok(_)) => Ok(()),
             (Err(_), Err(error)) => {
-                let reason: String =
-                    error.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
-                let reason: String =
-                    reason.split("; ").next().unwrap_or_default().chars().take(110).collect();
+                let reason = shortened(error);
                 *self.seen.reasons.entry(reason).or_default() += 1;
                 Ok(())
             }
@@ -440,6 +458,14 @@ fn publisher(bucket: &Arc<Memory>) -> Publisher {
 fn documents(bucket: &Memory) -> Documents {
     let all = bucket.objects().into_iter().filter(|(key, _)| !key.starts_with("_edgepress/"));
     all.map(|(key, body)| (format!("/{key}"), body)).collect()
+}
+
+/// What kind of failure a message tells of: without rows, names and numbers.
+fn shortened(error: &str) -> String {
+    let line = error.lines().find(|line| line.starts_with("  ")).unwrap_or(error);
+    let reason = if line.contains(", row ") { line.rsplit(": ").next().unwrap_or(line) } else { line };
+    let reason = reason.split('`').step_by(2).collect::<Vec<_>>().join("`..`");
+    reason.replace(|c: char| c.is_ascii_digit(), "#").chars().take(100).collect()
 }
 
 /// The documents that differ, for people to read.

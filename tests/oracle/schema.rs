@@ -122,8 +122,15 @@ impl Schema {
         }
         let table = &mut self.tables[number];
         values(draw, table);
-        let mut parts: Vec<String> =
-            table.columns.iter().map(|column| format!("{} {}", column.name, column.declared)).collect();
+        let part = |column: &Column| match column.role {
+            // Queries name it in lower case.
+            Role::Quantity if draw.rarely(15, "schema: name in another case") => "Qty INTEGER".to_owned(),
+            _ => format!("{} {}", column.name, column.declared),
+        };
+        let mut parts: Vec<String> = table.columns.iter().map(part).collect();
+        if draw.rarely(10, "schema: name with quotes") {
+            parts.push("\"odd \"\"one\"\"\" DEFAULT 7".to_owned());
+        }
         let key: Vec<&str> = table.key().into_iter().map(|index| &*table.columns[index].name).collect();
         if key.len() > 1 {
             parts.push(format!("PRIMARY KEY ({})", key.join(", ")));

@@ -1,7 +1,7 @@
 //! Makes a failing case smaller as long as it fails in the same way.
 //! Refuses to know why it fails.
 
-use super::case::{Case, Include, Statement, Step, Transaction};
+use super::case::{Case, How, Include, Statement, Step};
 use super::faults::Fault;
 use super::run::{Failure, Seen, run};
 
@@ -148,14 +148,13 @@ impl Shrink<'_> {
             match &mut smaller.steps[number] {
                 Step::Publish(publish) => {
                     publish.bucket = 0;
-                    publish.how = super::case::How::Plain;
+                    publish.how = How::Plain;
                 }
                 Step::Edit(edit) => edit.commits = true,
-                step => {
-                    if let Step::Both(one, _) = step {
-                        *step = Step::Edit(one.clone());
-                    }
+                Step::Both(edit, _) | Step::Meanwhile(edit, _) => {
+                    smaller.steps[number] = Step::Edit(edit.clone());
                 }
+                _ => continue,
             }
             self.keeps(smaller);
         }
@@ -177,11 +176,8 @@ impl Shrink<'_> {
 /// The statements of a step.
 fn statements(step: &mut Step, second: bool) -> Option<&mut Vec<Statement>> {
     match (step, second) {
-        (
-            Step::Edit(Transaction { statements, .. }) | Step::Both(Transaction { statements, .. }, _),
-            false,
-        )
-        | (Step::Both(_, Transaction { statements, .. }), true) => Some(statements),
+        (Step::Edit(edit) | Step::Both(edit, _) | Step::Meanwhile(edit, _), false)
+        | (Step::Both(_, edit), true) => Some(&mut edit.statements),
         _ => None,
     }
 }

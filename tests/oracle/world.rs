@@ -45,8 +45,7 @@ impl Side {
         let path = folder.join(name);
         let connect = async || {
             let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-            // Whoever meets a lock shall know at once: nobody lets go of it meanwhile.
-            let options = options.busy_timeout(std::time::Duration::ZERO).disable_statement_logging();
+            let options = options.foreign_keys(false).disable_statement_logging();
             options.connect().await.expect("the file can be opened")
         };
         let (first, second) = (connect().await, connect().await);
@@ -59,6 +58,18 @@ async fn run(connection: &mut SqliteConnection, sql: &str) -> Effect {
     sql.execute(connection).await.map(|done| done.rows_affected()).map_err(|error| error.to_string())
 }
 
+/// Runs a transaction; each statement with its effect.
+async fn transaction(connection: &mut SqliteConnection, edit: &Transaction) -> Vec<(String, Effect)> {
+    let statements = edit.statements.iter().map(Statement::sql);
+    let all = std::iter::once("BEGIN".to_owned()).chain(statements);
+    let mut effects = Vec::new();
+    for sql in all.chain(edit.end().iter().map(|end| (*end).to_owned())) {
+        let effect = run(connection, &sql).await;
+        effects.push((sql, effect));
+    }
+    effects
+}
+
 impl Databases {
     /// Makes both from the schema and the rows of `case`.
     pub(super) async fn new(case: &Case) -> Result<Self, Disturbed> {
@@ -67,7 +78,7 @@ impl Databases {
         let twin = Side::new(folder.path(), "twin.db").await;
         let mut databases = Self { folder, live, twin };
         // Writers do not wait for readers then, on either side.
-        databases.statement(&Statement::new("PRAGMA journal_mode = WAL"), false).await?;
+        databases.statement("PRAGMA journal_mode = WAL", false).await?;
         databases.settings(case).await?;
         for statements in [case.schema.iter().cloned().map(Statement::new).collect(), case.rows.clone()] {
             databases.transaction(&Transaction { statements, commits: true }).await?;
@@ -78,8 +89,8 @@ impl Databases {
     /// What the connections that edit are set to.
     pub(super) async fn settings(&mut self, case: &Case) -> Result<(), Disturbed> {
         for pragma in &case.pragmas {
-            self.statement(&Statement::new(pragma.clone()), false).await?;
-            self.statement(&Statement::new(pragma.clone()), true).await?;
+            self.statement(pragma, false).await?;
+            self.statement(pragma, true).await?;
         }
         Ok(())
     }
@@ -95,51 +106,58 @@ impl Databases {
     }
 
     /// Runs a statement on both, on their second connections if `second`.
-    async fn statement(&mut self, statement: &Statement, second: bool) -> Result<(), Disturbed> {
+    async fn statement(&mut self, sql: &str, second: bool) -> Result<(), Disturbed> {
         let Self { live, twin, .. } = self;
         let (live, twin) = match second {
             true => (&mut live.second, &mut twin.second),
             false => (&mut live.first, &mut twin.first),
         };
-        let sql = statement.sql();
-        same(&sql, run(live, &sql).await, run(twin, &sql).await)
+        same(sql, &run(live, sql).await, &run(twin, sql).await)
     }
 
     /// Runs a transaction on both.
     pub(super) async fn transaction(&mut self, edit: &Transaction) -> Result<(), Disturbed> {
-        self.statement(&Statement::new("BEGIN"), false).await?;
-        for statement in &edit.statements {
-            self.statement(statement, false).await?;
-        }
-        self.end(edit, false).await
+        self.meanwhile(edit, async {}).await
     }
 
-    /// Commits or not; what cannot be committed is rolled back, as every client must.
-    async fn end(&mut self, edit: &Transaction, second: bool) -> Result<(), Disturbed> {
-        if edit.commits {
-            self.statement(&Statement::new("COMMIT"), second).await?;
-        }
-        self.statement(&Statement::new("ROLLBACK"), second).await
+    /// Runs a transaction on both; on the live one while something else goes on.
+    pub(super) async fn meanwhile(
+        &mut self,
+        edit: &Transaction,
+        other: impl Future<Output = ()>,
+    ) -> Result<(), Disturbed> {
+        let Self { live, twin, .. } = self;
+        let (live, ()) = tokio::join!(transaction(&mut live.first, edit), other);
+        let twin = transaction(&mut twin.first, edit).await;
+        live.into_iter().zip(twin).try_for_each(|((sql, live), (_, twin))| same(&sql, &live, &twin))
     }
 
     /// Two connections take turns. Whoever comes second to write is refused, as SQLite has it.
     pub(super) async fn both(&mut self, one: &Transaction, other: &Transaction) -> Result<(), Disturbed> {
-        self.statement(&Statement::new("BEGIN"), false).await?;
-        self.statement(&Statement::new("BEGIN"), true).await?;
+        // Nobody lets go of a lock while the other waits for it.
+        for second in [false, true] {
+            self.statement("PRAGMA busy_timeout = 0", second).await?;
+            self.statement("BEGIN", second).await?;
+        }
         for number in 0..one.statements.len().max(other.statements.len()) {
             for (edit, second) in [(one, false), (other, true)] {
                 if let Some(statement) = edit.statements.get(number) {
-                    self.statement(statement, second).await?;
+                    self.statement(&statement.sql(), second).await?;
                 }
             }
         }
-        self.end(one, false).await?;
-        self.end(other, true).await
+        for (edit, second) in [(one, false), (other, true)] {
+            for end in edit.end() {
+                self.statement(end, second).await?;
+            }
+            self.statement("PRAGMA busy_timeout = 5000", second).await?;
+        }
+        Ok(())
     }
 
     /// Runs a statement by itself on both.
     pub(super) async fn mend(&mut self, statement: &Statement) -> Result<(), Disturbed> {
-        self.statement(statement, false).await
+        self.statement(&statement.sql(), false).await
     }
 
     /// Runs DDL on both. What the live database refuses because of its triggers is not done at all: that
@@ -150,16 +168,10 @@ impl Databases {
             if live.as_ref().is_err_and(|error| error.contains("edgepress")) {
                 continue;
             }
-            same(sql, live, run(&mut self.twin.first, sql).await)?;
+            same(sql, &live, &run(&mut self.twin.first, sql).await)?;
         }
         // A script whose COMMIT fails.
-        self.statement(&Statement::new("ROLLBACK"), false).await
-    }
-
-    /// Runs a statement on the live database only.
-    pub(super) async fn disturb(&mut self, sql: &str) {
-        // Whether it can be done is not what is tested.
-        let _ = run(&mut self.live.first, sql).await;
+        self.statement("ROLLBACK", false).await
     }
 
     /// Drops the `number`th trigger that captures edits, if there are any.
@@ -169,7 +181,8 @@ impl Databases {
         let names = sqlx::query(triggers).fetch_all(&mut self.live.first).await.expect("it can be read");
         if !names.is_empty() {
             let name: String = names[number as usize % names.len()].get(0);
-            self.disturb(&format!("DROP TRIGGER \"{name}\"")).await;
+            let dropped = run(&mut self.live.first, &format!("DROP TRIGGER \"{name}\"")).await;
+            dropped.expect("triggers can be dropped");
         }
     }
 
@@ -179,7 +192,7 @@ impl Databases {
         for table in sqlx::query(tables).fetch_all(&mut self.twin.first).await.expect("it can be read") {
             let table: String = table.get(0);
             let columns = format!(
-                "SELECT 'SELECT ' || group_concat('quote(\"' || name || '\")', ' || '','' || ') || ' FROM \"{table}\" ORDER BY 1' \
+                "SELECT 'SELECT ' || group_concat(printf('quote(\"%w\")', name), ' || '','' || ') || ' FROM \"{table}\" ORDER BY 1' \
                  FROM pragma_table_xinfo('{table}')"
             );
             let columns = sqlx::query(AssertSqlSafe(columns)).fetch_one(&mut self.twin.first).await;
@@ -204,8 +217,8 @@ impl Databases {
     }
 }
 
-fn same(sql: &str, live: Effect, twin: Effect) -> Result<(), Disturbed> {
-    match (&live, &twin) {
+fn same(sql: &str, live: &Effect, twin: &Effect) -> Result<(), Disturbed> {
+    match (live, twin) {
         (Ok(live), Ok(twin)) if live == twin => Ok(()),
         (Err(_), Err(_)) => Ok(()),
         _ => Err(Disturbed(format!("{sql}: {live:?} instead of {twin:?}"))),
