@@ -371,7 +371,9 @@ impl Session {
             return Err(PublishError::Newer(before.number));
         }
         let now = (self.publisher.clock)();
-        Ok(Touch { prepared: &self.prepared, impact, since, now }.scope(&old, reader).await)
+        // Who does not want to go on without what fails must be told that it still does.
+        let retries = !under.options.keep_going;
+        Ok(Touch { prepared: &self.prepared, impact, since, now, retries }.scope(&old, reader).await)
     }
 
     async fn plan(

@@ -28,6 +28,8 @@ pub(crate) struct Touch<'a> {
     pub(crate) since: &'a Since,
     /// Milliseconds since 1970.
     pub(crate) now: u64,
+    /// Whether what failed before is tried again whatever the clock says.
+    pub(crate) retries: bool,
 }
 
 impl Touch<'_> {
@@ -54,7 +56,7 @@ impl Touch<'_> {
         if let Some(why) = self.whole(number, collection) {
             return scope.add_whole(name, why);
         }
-        if state.retries(self.now)
+        if (self.retries || state.retries(self.now))
             && let Some(failed) = state.failed.get(name)
         {
             if failed.is_whole {

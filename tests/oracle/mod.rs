@@ -90,7 +90,7 @@ fn after_any_edits_the_release_is_that_of_a_full_publish() {
     }
     let (drawn, seen) = all.into_inner().expect("nobody panicked with it");
     report(&drawn, &seen);
-    let Seen { publishes, refused, changed, precision, .. } = seen;
+    let Seen { publishes, refused, incremental, changed, documents, reasons, precision, wholes } = seen;
     assert!(refused * 4 < publishes && changed * 8 > publishes, "the cases are of no use: see above");
     let most = precision.changed + precision.changed / 5;
     assert!(precision.rendered <= most, "{} keys rendered; at most {most} were promised", precision.rendered);
@@ -143,10 +143,13 @@ fn report(drawn: &Drawn, seen: &Seen) {
     for (name, count) in drawn {
         println!("{count:8} {name}");
     }
-    let Seen { publishes, refused, incremental, changed, documents, reasons, precision } = seen;
+    let Seen { publishes, refused, incremental, changed, documents, reasons, precision, wholes } = seen;
     println!("{publishes:8} publishes: {refused} refused, {incremental} incremental, {changed} with changes");
     println!("{documents:8} documents compared");
     println!("{:8} keys rendered for {} that changed", precision.rendered, precision.changed);
+    for (why, count) in wholes {
+        println!("{count:8} rendered whole: {why}");
+    }
     let mut reasons: Vec<_> = reasons.iter().collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     for (reason, count) in reasons.into_iter().take(40) {

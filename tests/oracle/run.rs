@@ -10,6 +10,7 @@ use edgepress_publisher::error::whole;
 use edgepress_publisher::progress::Progress;
 use edgepress_publisher::{Options, PublishError, Publisher, Report, Source, rollback, verify};
 use edgepress_site::definition;
+use edgepress_site::release::State;
 use edgepress_site::release::diff::Entries;
 use edgepress_site::version::Version;
 use edgepress_store::bucket::Memory;
@@ -73,6 +74,8 @@ pub(super) struct Seen {
     /// Why publishes were refused: the beginnings of messages.
     pub(super) reasons: BTreeMap<String, u64>,
     pub(super) precision: Precision,
+    /// Why everything or a whole collection was rendered.
+    pub(super) wholes: BTreeMap<String, u64>,
 }
 
 impl Seen {
@@ -85,6 +88,9 @@ impl Seen {
         self.documents += other.documents;
         self.precision.rendered += other.precision.rendered;
         self.precision.changed += other.precision.changed;
+        for (why, count) in other.wholes {
+            *self.wholes.entry(why).or_default() += count;
+        }
         for (reason, count) in other.reasons {
             *self.reasons.entry(reason).or_default() += count;
         }
@@ -236,16 +242,18 @@ impl Running<'_> {
         self.consumers(bucket).await;
         let consumer = &self.consumers[bucket];
         // A rollback holds the site until a publish succeeds.
-        let mut options = Options { resume: true, ..YES };
+        if how == How::RollBack {
+            consumer.roll_back().await;
+        }
+        let mut options = Options { resume: consumer.is_held().await, ..YES };
         match how {
             How::KeepGoing => options.keep_going = true,
             How::Full => options.full = true,
-            How::RollBack => consumer.roll_back().await,
             How::DryRun => {
                 let dry = consumer.publish(&source, Options { dry_run: true, ..options }).await;
                 self.agree(&dry, &full)?;
             }
-            How::Plain | How::Verify => {}
+            How::Plain | How::Verify | How::RollBack => {}
         }
         let outcome = match &self.consumers[bucket].before {
             Some((_, last)) if self.is_missed => Ok(last.clone()),
@@ -280,7 +288,8 @@ impl Running<'_> {
         consumer.before = None;
         let publish = async {
             // Rows that no document can be made of may be there, or not yet.
-            let _ = consumer.publish(&source, Options { resume: true, ..YES }).await;
+            let resume = consumer.is_held().await;
+            let _ = consumer.publish(&source, Options { resume, ..YES }).await;
         };
         let edited = databases.meanwhile(edit, publish).await;
         edited.map_err(|Disturbed(message)| self.failure(Kind::Disturbed, message))
@@ -337,6 +346,10 @@ impl Running<'_> {
         }
         self.seen.documents += versions.len() as u64;
         self.seen.incremental += u64::from(precision::is_incremental(report));
+        for why in report.full.iter().chain(report.whole.values()) {
+            let why = why.split('`').step_by(2).collect::<Vec<_>>().join("`..`");
+            *self.seen.wholes.entry(why).or_default() += 1;
+        }
         let before = self.consumers[bucket].before.replace((versions.clone(), report.clone()));
         if let Some((before, _)) = before {
             let keys = precision::changed_keys(source, &before, &versions);
@@ -428,6 +441,12 @@ impl Consumer {
             entries.map(|entry| (entry.path.to_string(), entry.version)).collect()
         };
         tokio::task::spawn_blocking(read).await.expect("it does not panic")
+    }
+
+    /// Whether the site is held after a rollback.
+    async fn is_held(&self) -> bool {
+        let current = self.publisher.releases.current().await.expect("it can be read");
+        current.is_some_and(|(current, _)| current.live().state == State::Held)
     }
 
     /// Makes the release before the live one live again, if there is one.
