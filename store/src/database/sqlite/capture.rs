@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
@@ -29,8 +30,10 @@ use crate::database::DatabaseError;
 use crate::database::capture::{Capture, Captured, Consumer, Installed, Intent, Reads, Seen, Status};
 use crate::database::text::quoted;
 
-/// Changes deleted in one transaction.
+/// Changes deleted in one transaction,
 const PRUNED_AT_ONCE: i64 = 4_096;
+/// and how long others then have the write lock to themselves.
+const PRUNING_PAUSE: Duration = Duration::from_millis(5);
 /// Intents kept for one consumer: one whose publishing keeps failing does not fill the file.
 const MOST_INTENTS: i64 = 64;
 
@@ -120,6 +123,9 @@ impl Sqlite {
             }
             run(&mut transaction, &statements).await.map_err(&failed)?;
             transaction.commit().await.map_err(&failed)?;
+            if end < boundary {
+                tokio::time::sleep(PRUNING_PAUSE).await;
+            }
         }
     }
 

@@ -50,6 +50,33 @@ async fn whatever_is_missing_is_mended_and_its_table_counts_as_changed() {
 }
 
 #[tokio::test]
+async fn whatever_is_renamed_editing_goes_on() {
+    let schema = "CREATE TABLE product (id INTEGER PRIMARY KEY, name TEXT UNIQUE, code, live);
+        CREATE UNIQUE INDEX one ON product (lower(code), live); CREATE UNIQUE INDEX two ON product (code) WHERE live > 0;
+        INSERT INTO product VALUES (1, 'a', 'x', 1);";
+    let owned = Owned::captured(schema, &[("product", &["id", "name", "code"])]).await;
+    for rename in [
+        "ALTER TABLE product RENAME COLUMN code TO \"the code\"",
+        "ALTER TABLE product RENAME COLUMN live TO id2",
+        "ALTER TABLE product RENAME COLUMN id TO number",
+        "ALTER TABLE product RENAME TO \"all products\"",
+        "ALTER TABLE \"all products\" RENAME COLUMN name TO title",
+    ] {
+        owned.run(rename);
+        let on = if rename.contains("all products") { "\"all products\"" } else { "product" };
+        owned.run(&format!(
+            "REPLACE INTO {on} VALUES (1, 'b', 'X', 1), (2, 'a', 'y', 1); UPDATE {on} SET \"the code\" = 'q' WHERE 0; \
+             UPDATE OR REPLACE {on} SET \"the code\" = 'X' WHERE \"the code\" = 'y'; DELETE FROM {on}"
+        ));
+    }
+    let wanted = reads(&[("all products", &["number", "title", "the code"])]);
+    let installed = owned.capture().install(ME, &wanted).await.unwrap();
+    assert_eq!(installed.tables, [table("all products")]);
+    let ours = "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%_product' OR tbl_name LIKE '%_product'";
+    assert_eq!(owned.run(ours), "0", "nothing is left under the old name");
+}
+
+#[tokio::test]
 async fn schema_changes_that_do_not_touch_capture_leave_it_alone() {
     let owned = owned().await;
     owned.publish(1).await;
