@@ -150,12 +150,7 @@ impl Drop for SqliteSnapshot {
 
 impl SqliteSnapshot {
     async fn schema(&mut self) -> Result<Arc<catalog::Schema>, DatabaseError> {
-        if let Some(schema) = self.connected.known().schema(self.schema) {
-            return Ok(schema);
-        }
-        let schema = Arc::new(catalog::Schema::read(&mut self.transaction).await.map_err(failed)?);
-        self.connected.known().set_schema(self.schema, &schema);
-        Ok(schema)
+        Sqlite::schema_of(&self.connected, &mut self.transaction).await.map_err(failed)
     }
 
     /// How our tables stand, if they are there.

@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
@@ -29,8 +30,10 @@ use crate::database::DatabaseError;
 use crate::database::capture::{Capture, Captured, Consumer, Installed, Intent, Reads, Seen, Status};
 use crate::database::text::quoted;
 
-/// Changes deleted in one transaction.
+/// Changes deleted in one transaction,
 const PRUNED_AT_ONCE: i64 = 4_096;
+/// and how long others then have the write lock to themselves.
+const PRUNING_PAUSE: Duration = Duration::from_millis(5);
 /// Intents kept for one consumer: one whose publishing keeps failing does not fill the file.
 const MOST_INTENTS: i64 = 64;
 
@@ -66,31 +69,31 @@ impl<'a> Writing<'a> {
 }
 
 impl Sqlite {
-    /// The schema as this connection's transaction sees it, and its number.
+    /// The schema as this connection's transaction sees it.
     pub(super) async fn schema_of(
         connected: &Connected,
         connection: &mut SqliteConnection,
-    ) -> Result<(Arc<Schema>, i64), sqlx::Error> {
+    ) -> Result<Arc<Schema>, sqlx::Error> {
         let version =
             "SELECT schema_version FROM pragma_schema_version, (SELECT count(*) FROM sqlite_schema)";
         let version: i64 = sqlx::query_scalar(version).fetch_one(&mut *connection).await?;
         if let Some(schema) = connected.known().schema(version) {
-            return Ok((schema, version));
+            return Ok(schema);
         }
         let schema = Arc::new(Schema::read(connection).await?);
         connected.known().set_schema(version, &schema);
-        Ok((schema, version))
+        Ok(schema)
     }
 
-    /// What is missing, as this connection's transaction sees it; and the schema's number.
+    /// What is missing, as this connection's transaction sees it.
     async fn plan(
         connected: &Connected,
         connection: &mut SqliteConnection,
         consumer: Option<(&str, &Reads)>,
-    ) -> Result<(Plan, i64), sqlx::Error> {
-        let (schema, version) = Self::schema_of(connected, connection).await?;
+    ) -> Result<Plan, sqlx::Error> {
+        let schema = Self::schema_of(connected, connection).await?;
         let remembered = if is_there(&schema) { Some(remembered(connection).await?) } else { None };
-        Ok((Plan::new(&schema, remembered.as_ref(), consumer), version))
+        Ok(Plan::new(&schema, remembered.as_ref(), consumer))
     }
 
     /// Deletes changes up to `boundary`, a few thousand at a time.
@@ -120,19 +123,17 @@ impl Sqlite {
             }
             run(&mut transaction, &statements).await.map_err(&failed)?;
             transaction.commit().await.map_err(&failed)?;
+            if end < boundary {
+                tokio::time::sleep(PRUNING_PAUSE).await;
+            }
         }
     }
 
     /// Whether everything is installed that the consumer needs. Nothing but a few rows is read as long as
     /// the schema stays the same.
-    async fn is_in_place(
-        &self,
-        connected: &Connected,
-        consumer: &str,
-        reads: &Reads,
-    ) -> Result<bool, DatabaseError> {
+    async fn is_in_place(&self, consumer: &str, reads: &Reads) -> Result<bool, DatabaseError> {
         let mut snapshot = self.begin().await?;
-        let version = snapshot.schema;
+        let (connected, version) = (Arc::clone(&snapshot.connected), snapshot.schema);
         let connection = &mut *snapshot.transaction;
         if connected.known().is_installed(version, consumer, Some(reads)) {
             return Ok(is_registered(connection, consumer).await);
@@ -140,8 +141,7 @@ impl Sqlite {
         if journal_mode(connection).await.map_err(failed)? != "wal" {
             return Ok(false);
         }
-        let (plan, version) =
-            Self::plan(connected, connection, Some((consumer, reads))).await.map_err(failed)?;
+        let plan = Self::plan(&connected, connection, Some((consumer, reads))).await.map_err(failed)?;
         let is_in_place = plan.statements.is_empty();
         if is_in_place {
             connected.known().set_installed(version, consumer, reads);
@@ -149,19 +149,15 @@ impl Sqlite {
         Ok(is_in_place)
     }
 
-    async fn install_missing(
-        &self,
-        connected: &Connected,
-        consumer: &str,
-        reads: &Reads,
-    ) -> Result<Installed, DatabaseError> {
-        let mut writing = Writing::begin(self, connected).await?;
+    async fn install_missing(&self, consumer: &str, reads: &Reads) -> Result<Installed, DatabaseError> {
+        let (connected, _) = self.connected().await?;
+        let mut writing = Writing::begin(self, &connected).await?;
         let failed = writing.failed();
         let mut installed = Installed::default();
         installed.notes.extend(use_wal(writing.connection()).await.map_err(&failed)?);
         let mut transaction = writing.transaction().await?;
-        let (plan, _) =
-            Self::plan(connected, &mut transaction, Some((consumer, reads))).await.map_err(&failed)?;
+        let plan =
+            Self::plan(&connected, &mut transaction, Some((consumer, reads))).await.map_err(&failed)?;
         let before = broken(&mut transaction, &plan).await;
         run(&mut transaction, &plan.statements).await.map_err(&failed)?;
         let after = broken(&mut transaction, &plan).await;
@@ -182,17 +178,13 @@ impl Sqlite {
 #[async_trait]
 impl Capture for Sqlite {
     async fn install(&self, consumer: &str, reads: &Reads) -> Result<Installed, DatabaseError> {
-        let (connected, _) = self.connected().await?;
-        let is_in_place = self.is_in_place(&connected, consumer, reads).await?;
-        let installed = if is_in_place {
+        let installed = if self.is_in_place(consumer, reads).await? {
             Installed::default()
         } else {
-            self.install_missing(&connected, consumer, reads).await?
+            self.install_missing(consumer, reads).await?
         };
-        let mut snapshot = self.begin().await?;
-        let standing = Standing::read(&mut snapshot.transaction).await.map_err(failed)?;
-        drop(snapshot);
-        if standing.is_full {
+        let standing = self.begin().await?.standing().await?;
+        if standing.is_some_and(|standing| standing.is_full) {
             // So that the snapshot taken next is followed by changes that are recorded.
             self.prune(MOST_CHANGES.unsigned_abs() / 2).await?;
         }
@@ -200,11 +192,11 @@ impl Capture for Sqlite {
     }
 
     async fn statements(&self, consumer: &str, reads: &Reads) -> Result<Vec<String>, DatabaseError> {
-        let (connected, _) = self.connected().await?;
         let mut snapshot = self.begin().await?;
         let connection = &mut *snapshot.transaction;
         let is_wal = journal_mode(connection).await.map_err(failed)? == "wal";
-        let (plan, _) = Self::plan(&connected, connection, Some((consumer, reads))).await.map_err(failed)?;
+        let plan =
+            Self::plan(&snapshot.connected, connection, Some((consumer, reads))).await.map_err(failed)?;
         let mut statements: Vec<String> =
             (!is_wal).then(|| "PRAGMA journal_mode = WAL".to_owned()).into_iter().collect();
         if !plan.statements.is_empty() {
@@ -216,16 +208,11 @@ impl Capture for Sqlite {
     }
 
     async fn status(&self) -> Result<Status, DatabaseError> {
-        let (connected, _) = self.connected().await?;
         let mut snapshot = self.begin().await?;
-        let connection = &mut *snapshot.transaction;
-        let (plan, _) = Self::plan(&connected, connection, None).await.map_err(failed)?;
         let mut status = Status::default();
-        let (schema, _) = Self::schema_of(&connected, connection).await.map_err(failed)?;
-        if !is_there(&schema) {
-            return Ok(status);
-        }
-        let standing = Standing::read(connection).await.map_err(failed)?;
+        let Some(standing) = snapshot.standing().await? else { return Ok(status) };
+        let connection = &mut *snapshot.transaction;
+        let plan = Self::plan(&snapshot.connected, connection, None).await.map_err(failed)?;
         let mut first = standing.moment.last;
         for (name, lasts) in lasts(connection, &standing).await.map_err(failed)? {
             let last = lasts.first().copied().unwrap_or_default();
@@ -250,18 +237,15 @@ impl Capture for Sqlite {
     }
 
     async fn remove(&self) -> Result<bool, DatabaseError> {
-        let (connected, _) = self.connected().await?;
-        let mut snapshot = self.begin().await?;
-        let (schema, _) = Self::schema_of(&connected, &mut snapshot.transaction).await.map_err(failed)?;
-        drop(snapshot);
-        if schema.ours.is_empty() {
+        if self.begin().await?.schema().await?.ours.is_empty() {
             return Ok(false);
         }
+        let (connected, _) = self.connected().await?;
         connected.known().forget_installed();
         let mut writing = Writing::begin(self, &connected).await?;
         let failed = writing.failed();
         let mut transaction = writing.transaction().await?;
-        let (schema, _) = Self::schema_of(&connected, &mut transaction).await.map_err(&failed)?;
+        let schema = Self::schema_of(&connected, &mut transaction).await.map_err(&failed)?;
         let drops: Vec<String> = schema
             .ours
             .iter()
@@ -290,13 +274,11 @@ impl Capture for Sqlite {
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {
-        let (connected, _) = self.connected().await?;
         let mut snapshot = self.begin().await?;
-        let connection = &mut *snapshot.transaction;
-        let (schema, _) = Self::schema_of(&connected, connection).await.map_err(failed)?;
-        if !is_there(&schema) {
+        if !is_there(&*snapshot.schema().await?) {
             return Ok(None);
         }
+        let connection = &mut *snapshot.transaction;
         let consumed = format!("SELECT number, seen, state FROM {CONSUMER} WHERE name = ?");
         let row = sqlx::query(AssertSqlSafe(consumed)).bind(consumer).fetch_optional(&mut *connection);
         let Some(row) = row.await.map_err(failed)? else { return Ok(None) };
@@ -362,23 +344,18 @@ impl Capture for Sqlite {
     }
 
     async fn prune(&self, most: u64) -> Result<(), DatabaseError> {
-        let (connected, _) = self.connected().await?;
         let mut snapshot = self.begin().await?;
-        let connection = &mut *snapshot.transaction;
-        let (schema, _) = Self::schema_of(&connected, connection).await.map_err(failed)?;
-        if !is_there(&schema) {
-            return Ok(());
-        }
-        let standing = Standing::read(connection).await.map_err(failed)?;
+        let Some(standing) = snapshot.standing().await? else { return Ok(()) };
         let last = standing.moment.last;
         let oldest = last.saturating_sub(i64::try_from(most).unwrap_or(i64::MAX));
-        let lasts = lasts(connection, &standing).await.map_err(failed)?;
+        let lasts = lasts(&mut snapshot.transaction, &standing).await.map_err(failed)?;
         let held = lasts.into_values().flatten().filter(|last| *last >= oldest).min();
         let boundary = held.unwrap_or(last);
         drop(snapshot);
         if boundary <= standing.pruned && standing.pruned <= last {
             return Ok(());
         }
+        let (connected, _) = self.connected().await?;
         let mut writing = Writing::begin(self, &connected).await?;
         self.prune_to(&mut writing, boundary).await
     }

@@ -19,6 +19,9 @@ pub(super) const MAIN: &str = "main";
 /// Names under which SQLite lets a query read a row's number, unless a column is called so.
 pub(super) const ROWID_NAMES: [&str; 3] = ["rowid", "oid", "_rowid_"];
 
+/// SQLite's limit is 2,000, and the table of images has a few of its own.
+const MOST_COLUMNS: usize = 1_990;
+
 /// How SQLite treats the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Affinity {
@@ -293,6 +296,9 @@ fn uncapturable(entries: &[Entry], name: &str, kind: &str, columns: &[Declared])
             return Some("it belongs to a virtual table, which writes it without triggers".to_owned());
         }
         _ => {}
+    }
+    if columns.len() > MOST_COLUMNS {
+        return Some(format!("it has more than {MOST_COLUMNS} columns: split it"));
     }
     let is_taken = |column: &&Declared| column.name.to_ascii_lowercase().starts_with("edgepress_");
     if let Some(column) = columns.iter().find(is_taken) {

@@ -64,7 +64,7 @@ pub(super) fn images(
         list.push(format!("edgepress_c.{} AS {}", quoted(name), quoted(column)));
     }
     if list.is_empty() {
-        list.push("NULL AS edgepress_none".to_owned());
+        list.push("NULL AS no_column".to_owned());
     }
     format!(
         "SELECT {} FROM {} AS edgepress_c WHERE edgepress_c.edgepress_id BETWEEN {} AND {} AND \

@@ -284,3 +284,34 @@ async fn a_trigger_that_may_skip_ours_makes_its_table_uncapturable() {
     owned.run("INSERT INTO fine VALUES (1), (6)");
     assert_eq!(owned.images(&seen, "fine", &["id"]).await, ["1"]);
 }
+
+#[tokio::test]
+async fn edits_through_other_doors_are_captured() {
+    let schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 'a'), (2, 'b')";
+    let owned = Owned::captured(schema, &[("t", &["id", "v"])]).await;
+    let path = owned.path.display();
+    let csv = owned.path.with_file_name("rows.csv");
+    std::fs::write(&csv, "3,imported\n").unwrap();
+    for (script, expected) in [
+        (format!("ATTACH '{path}' AS shop; UPDATE shop.t SET v = 'x' WHERE id = 1"), vec!["1|'a'", "1|'x'"]),
+        // Tables of the owner's connection that hide ours, or the captured one.
+        (
+            "CREATE TEMP TABLE edgepress_log (id); CREATE TEMP TABLE edgepress_change_t (id); CREATE TEMP TABLE t (id); \
+             DELETE FROM main.t WHERE id = 1; INSERT INTO t VALUES (9)"
+                .to_owned(),
+            vec!["1|'x'"],
+        ),
+        ("UPDATE t SET v = n.v FROM (SELECT 2 AS id, 'from' AS v) n WHERE n.id = t.id".to_owned(), vec!["2|'b'", "2|'from'"]),
+        (format!(".import --csv '{}' t", csv.display()), vec!["3|'imported'"]),
+        ("DELETE FROM t".to_owned(), vec!["2|'from'", "3|'imported'"]),
+    ] {
+        let seen = owned.seen().await;
+        if script.starts_with("ATTACH") {
+            let output = Command::new("sqlite3").args([":memory:", &script]).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        } else {
+            owned.run(&script);
+        }
+        assert_eq!(owned.images(&seen, "t", &["id", "v"]).await, expected, "{script}");
+    }
+}
