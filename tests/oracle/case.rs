@@ -167,7 +167,8 @@ impl Site {
                 let own = self.collections.iter_mut().find(|own| own.name == *name);
                 let Some(own) = own else { return };
                 let lists: Vec<_> = own.includes.iter().map(|include| &include.name).collect();
-                if document.pages.as_ref().is_none_or(|pages| lists.contains(&&pages.of)) {
+                let is_new = own.documents.iter().all(|other| other.path != document.path);
+                if is_new && document.pages.as_ref().is_none_or(|pages| lists.contains(&&pages.of)) {
                     own.documents.push(document.clone());
                 }
             }

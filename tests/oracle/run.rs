@@ -208,18 +208,12 @@ impl Running<'_> {
 
     /// The site as it is defined now.
     fn source(&mut self) -> Result<Source, Failure> {
-        if self.source.is_none() {
-            let site = definition::parse("site.toml", &self.site.toml(), &|_| None);
-            let site = site.map_err(|error| self.failure(Kind::Outcome, error.to_string()))?;
-            self.source = Some(Source {
-                site,
-                templates: self.site.templates.clone(),
-                static_files: BTreeMap::new(),
-                file: "site.toml".to_owned(),
-                folder: self.databases.folder().to_path_buf(),
-            });
-        }
-        Ok(self.source.clone().expect("it was just made"))
+        let source = match self.source.take() {
+            Some(source) => source,
+            None => source(&self.site).map_err(|error| self.failure(Kind::Outcome, error))?,
+        };
+        self.source = Some(source.clone());
+        Ok(source)
     }
 
     /// Publishes; rows that no document can be made of are taken away, and it is tried again.
@@ -457,6 +451,29 @@ impl Consumer {
             rollback(&self.publisher, number, None).await.expect("what was released can be released again");
         }
     }
+}
+
+/// The root of a full publish of the rows that a case begins with, or why there is none.
+pub(super) fn first_root(case: &Case) -> Result<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let databases = Databases::new(case).await.map_err(|Disturbed(message)| message)?;
+        let (source, twin) = (source(&case.site)?, databases.open_twin().await);
+        let publisher = publisher(&Arc::new(Memory::new("memory:first")));
+        let report = publisher.publish(&source, &twin, YES, &Progress::default()).await;
+        report.map(|report| report.root).map_err(|error| whole(&error))
+    })
+}
+
+/// A site as if it lay in a folder.
+fn source(site: &Site) -> Result<Source, String> {
+    Ok(Source {
+        site: definition::parse("site.toml", &site.toml(), &|_| None).map_err(|error| error.to_string())?,
+        templates: site.templates.clone(),
+        static_files: BTreeMap::new(),
+        file: "site.toml".to_owned(),
+        folder: std::path::PathBuf::new(),
+    })
 }
 
 /// A publisher that works on one bucket, as if in a process of its own.

@@ -22,7 +22,7 @@ type Effect = Result<u64, String>;
 
 /// The two databases.
 pub(super) struct Databases {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     live: Side,
     twin: Side,
 }
@@ -76,7 +76,7 @@ impl Databases {
         let folder = folder();
         let live = Side::new(folder.path(), "live.db").await;
         let twin = Side::new(folder.path(), "twin.db").await;
-        let mut databases = Self { folder, live, twin };
+        let mut databases = Self { _folder: folder, live, twin };
         // Writers do not wait for readers then, on either side.
         databases.statement("PRAGMA journal_mode = WAL", false).await?;
         databases.settings(case).await?;
@@ -209,11 +209,6 @@ impl Databases {
             }
         }
         Ok(())
-    }
-
-    /// The folder of both.
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 
