@@ -66,8 +66,9 @@ fn two_rows_with_one_path_are_refused() {
     site.json("publish");
     site.sql("INSERT INTO item VALUES (3, 'item-1', 'x')");
     let message = site.refuses(1, "publish");
-    assert!(message.contains("two rows of collection `item` make the document /items/item-1."), "{message}");
-    assert!(message.contains("paths must be unique"), "{message}");
+    assert!(message.contains("collection `item`") && message.contains("slug=\"item-1\""), "{message}");
+    assert!(message.contains("another row has the same path"), "{message}");
+    assert!(message.contains("put a column that tells the rows apart into the path"), "{message}");
     assert_eq!(live(&site.bucket()).number, 1);
     assert_whole(&site);
 }
@@ -113,18 +114,18 @@ fn keep_going_publishes_the_rest_and_keeps_what_failing_rows_had() {
     let before = live(&site.bucket()).documents;
     site.sql("UPDATE item SET name = 'Broken' WHERE id = 1; UPDATE item SET name = 'New' WHERE id = 2; INSERT INTO item VALUES (9, 'a/b', 'x')");
     let message = site.refuses(1, "publish");
-    assert!(message.starts_with("3 documents could not be made, so nothing was published"), "{message}");
+    assert!(message.starts_with("2 documents could not be made, so nothing was published"), "{message}");
     assert_eq!(live(&site.bucket()).number, 1);
 
     let report = site.json("publish --keep-going");
     assert_eq!(
         (&report["release"], &report["failed"], &report["released"]),
-        (&2.into(), &3.into(), &true.into())
+        (&2.into(), &2.into(), &true.into())
     );
-    assert_eq!(report["errors"].as_array().map(Vec::len), Some(3), "{report}");
+    assert_eq!(report["errors"].as_array().map(Vec::len), Some(2), "{report}");
     let after = live(&site.bucket()).documents;
     assert_eq!(after["/items/item-1.html"], before["/items/item-1.html"], "it failed, so it stays");
-    assert_ne!(after["/items/item-1.json"], before["/items/item-1.json"], "it did not fail");
+    assert_eq!(after["/items/item-1.json"], before["/items/item-1.json"], "a key keeps all of its documents");
     assert_ne!(after["/items/item-2.html"], before["/items/item-2.html"]);
     assert_whole(&site);
 

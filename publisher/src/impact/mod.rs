@@ -231,10 +231,8 @@ impl Impact {
         if let Some((table, why)) = collection.unseen().iter().next() {
             return Touched::Whole(format!("edits of `{table}` cannot be seen: {why}"));
         }
-        let mut places = collection.places.iter();
-        if let Some(table) =
-            whole.iter().find(|table| places.any(|place| place.plan.reads.contains_key(*table)))
-        {
+        let reads = |table: &&Table| collection.places.iter().any(|place| place.plan.reads.contains_key(*table));
+        if let Some(table) = whole.iter().find(reads) {
             return Touched::Whole(format!("any row of `{table}` may have changed"));
         }
         let mut asking =
