@@ -16,6 +16,7 @@ use super::analyse::{Analyser, Named, Scope};
 use super::expression::{Names, conjuncts, plain};
 use super::shape::{Branch, Column, Factor, Grouping, Kind, Loose, Meaning, Shape};
 use super::sql;
+use super::wrong::{Mistake, is_made};
 
 /// Reads a FROM clause.
 pub(super) struct From<'s, 'a> {
@@ -111,7 +112,7 @@ impl From<'_, '_> {
     fn on(&self, part: &Expr) -> Result<(), Coarse> {
         let dialect = self.analyser.dialect();
         let names = Names { dialect, factors: &self.factors, using: &self.using };
-        if names.understand(part)?.loose == Loose::No {
+        if names.understand(part)?.loose == Loose::No || is_made(Mistake::AnyOn) {
             return Ok(());
         }
         if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = part {
@@ -233,8 +234,11 @@ impl From<'_, '_> {
             loose: Loose::No,
             is_hidden,
         };
-        let mut columns: Vec<Column> =
-            facts.columns.iter().map(|own| column(&own.name, own.is_bytewise, false)).collect();
+        let mut columns: Vec<Column> = facts
+            .columns
+            .iter()
+            .map(|own| column(&own.name, own.is_bytewise || is_made(Mistake::Bytes), false))
+            .collect();
         for number in sql::row_numbers(self.analyser.dialect()) {
             if !columns.iter().any(|own| sql::is_same(&own.name, number)) {
                 columns.push(column(number, true, true));

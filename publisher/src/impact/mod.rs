@@ -14,6 +14,7 @@ mod shape;
 mod sql;
 mod tables;
 mod terms;
+mod wrong;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,6 +9,7 @@ use super::analyse::{Analyser, Scope};
 use super::joins::check_distinct;
 use super::shape::{Branch, Grouping, Loose, Meaning, Shape};
 use super::tables::{self, Read};
+use super::wrong::{Mistake, is_made};
 use super::{Coarse, Facts, sql};
 
 /// One query of the site.
@@ -215,7 +216,7 @@ impl Plan {
         if let Some(why) = self.unseen.get(&table.name) {
             return Err(Coarse::of(format!("edits of it cannot be seen: {why}")));
         }
-        if self.elsewhere.contains(table) {
+        if self.elsewhere.contains(table) && !is_made(Mistake::Subqueries) {
             let advice = "join it in FROM, or make it an include";
             return Err(Coarse::new("it is read in a subquery outside FROM", advice));
         }
@@ -287,7 +288,7 @@ fn check_branch(branch: &Branch) -> Result<(), Coarse> {
 }
 
 fn check_key(key: &str, meaning: &Meaning, branch: &Branch) -> Result<(), Coarse> {
-    if meaning.loose != Loose::No {
+    if meaning.loose != Loose::No && !is_made(Mistake::NullKeys) {
         return Err(Coarse::new(
             format!(
                 "its key `{key}` comes from the clock or from a side that an outer join fills with NULLs"
