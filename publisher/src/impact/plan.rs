@@ -223,6 +223,16 @@ impl Plan {
         self.shape.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
+    /// Whether SQL compares an output as it compares its value: it is a column of a table that compares
+    /// by its bytes, and those have a type. (Columns without one are not converted to another's.)
+    pub(super) fn is_typed(&self, output: usize) -> bool {
+        let Ok(Shape { branches, .. }) = &self.shape else { return false };
+        let [branch] = &**branches else { return false };
+        let meaning = branch.outputs.get(output).map(|output| &output.meaning);
+        let is_typed = |meaning: &Meaning| meaning.is_bytewise && meaning.loose != Loose::Mixed;
+        meaning.is_some_and(|meaning| meaning.as_ref().is_ok_and(is_typed))
+    }
+
     /// Whether equal keys may be made one by SQL.
     pub(super) fn is_bytewise(&self) -> bool {
         let is_one = |branch: &Branch, output: &usize| {
@@ -288,7 +298,7 @@ fn check_branch(branch: &Branch) -> Result<(), Coarse> {
 }
 
 fn check_key(key: &str, meaning: &Meaning, branch: &Branch) -> Result<(), Coarse> {
-    if meaning.loose != Loose::No && !is_made(Mistake::NullKeys) {
+    if !meaning.loose.is_certain() && !is_made(Mistake::NullKeys) {
         return Err(Coarse::new(
             format!(
                 "its key `{key}` comes from the clock or from a side that an outer join fills with NULLs"

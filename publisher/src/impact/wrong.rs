@@ -13,6 +13,10 @@ pub(super) enum Mistake {
     Bytes,
     /// Lets any condition of a join depend on what another fills with NULLs.
     AnyOn,
+    /// Compares columns of a UNION in FROM as each of its branches would.
+    Unions,
+    /// Compares rows with those around them as their columns would.
+    Affinity,
     /// Follows tables outside FROM as if they were not read.
     Subqueries,
 }

@@ -24,7 +24,7 @@ const fn coarse(name: &'static str, query: &'static str, path: &'static str, inc
 }
 
 /// All of them.
-pub(super) const CASES: [Case; 57] = [
+pub(super) const CASES: [Case; 60] = [
     precise("plain", "SELECT id, slug, name FROM product WHERE listed", "/{id}.json", ""),
     precise("star", "SELECT * FROM product", "/{id}.json", ""),
     precise("text key", "SELECT slug, id FROM product WHERE id > 1", "/{slug}.json", ""),
@@ -301,5 +301,23 @@ pub(super) const CASES: [Case; 57] = [
         "SELECT p.id, b.name, v.sku FROM product p LEFT JOIN brand b ON b.id = p.brand_id JOIN variant v ON v.product_id = p.id AND v.sku = coalesce(b.name, 'a')",
         "/{id}.json",
         "",
+    ),
+    coarse(
+        "view of a union of collations, joined",
+        "SELECT v.sku, m.id FROM mixed m JOIN variant v ON m.label = v.sku",
+        "/{sku}.json",
+        "",
+    ),
+    precise(
+        "view of a union, ordered",
+        "SELECT m.id, v.sku FROM mixed m JOIN variant v ON m.id = v.product_id WHERE m.label > 'A' AND m.id < v.sku",
+        "/{id}.json",
+        "",
+    ),
+    precise(
+        "include by an untyped column",
+        "SELECT a, c FROM bag",
+        "/{a}.json",
+        "[collection.include.houses]\nquery = 'SELECT name, city FROM warehouse'\non = { name = 'c' }",
     ),
 ];

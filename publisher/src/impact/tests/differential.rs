@@ -227,6 +227,8 @@ async fn mistakes_are_found() {
         (Mistake::NullKeys, &["key of an outer join"]),
         (Mistake::Bytes, &["loose group"]),
         (Mistake::AnyOn, &["outer condition"]),
+        (Mistake::Affinity, &["include by an untyped column"]),
+        (Mistake::Unions, &["view of a union of collations, joined"]),
         (Mistake::Subqueries, &["subquery in where"]),
         (Mistake::Subqueries, &["subquery in select"]),
     ] {

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod cases;
 mod differential;
+mod plans;
 mod queries;
 mod real;
 mod world;

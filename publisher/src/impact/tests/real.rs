@@ -76,7 +76,8 @@ pub(super) const TABLES: [Declared; 6] = [
 ];
 
 /// Its views: name, columns, SELECT.
-pub(super) const VIEWS: [(&str, &[&str], &str); 6] = [
+pub(super) const VIEWS: [(&str, &[&str], &str); 7] = [
+    ("mixed", &["id", "label"], "SELECT id, name FROM product UNION ALL SELECT product_id, name FROM tag"),
     (
         "listed",
         &["id", "slug", "name", "brand_id"],
@@ -169,8 +170,8 @@ impl Real {
             let columns = columns.join(", ");
             let Declared { name, key, .. } = declared;
             schema.push_str(&format!("CREATE TABLE {name} ({columns}{key};\n"));
-            schema.push_str(&format!("CREATE TABLE before_{name} (r, {columns});\n"));
-            schema.push_str(&format!("CREATE TABLE changed_{name} (r, s, {columns});\n"));
+            schema.push_str(&format!("CREATE TABLE before_{name} (r INTEGER, {columns});\n"));
+            schema.push_str(&format!("CREATE TABLE changed_{name} (r INTEGER, s, {columns});\n"));
         }
         for (name, columns, query) in &VIEWS {
             schema.push_str(&format!("CREATE VIEW {name} ({}) AS {query};\n", columns.join(", ")));
