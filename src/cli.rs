@@ -1,6 +1,7 @@
 //! The command line: what can be typed. Refuses to do any of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -62,6 +63,21 @@ pub(crate) enum Command {
     Publish(Publish),
     /// Serve the live release
     Serve,
+    /// List the documents that a row touches, and why
+    Impact {
+        /// The row's table
+        table: String,
+        /// The values of its primary key
+        #[arg(required = true)]
+        key: Vec<String>,
+    },
+    /// Install, look at or remove what records edits in the database
+    Capture {
+        #[command(subcommand)]
+        action: Capture,
+    },
+    /// Show how far the mirror and whatever else follows the releases has come
+    Followers,
     /// List the latest releases
     Releases {
         /// How many
@@ -82,6 +98,16 @@ pub(crate) enum Command {
     },
     /// Read everything that is stored, and say what is missing or altered
     Verify,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Capture {
+    /// Record edits of what the site's queries read; `publish` does the same
+    Install,
+    /// Show what is recorded, and who has not seen it yet
+    Status,
+    /// Remove everything of Edgepress from the database
+    Remove,
 }
 
 #[derive(Debug, Args)]
@@ -111,4 +137,21 @@ pub(crate) struct Publish {
     /// Publish what can be made; documents that cannot be made keep their old content
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Go on publishing every edit of rows or files, until ended
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) watch: bool,
+    /// How long to wait for what follows the releases, such as the objects at their own paths
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// Do not wait for what follows the releases: the next publish brings it along
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) no_wait: bool,
+}
+
+/// How long a command waits for the followers unless told otherwise.
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    edgepress_site::definition::duration(text)
+        .ok_or_else(|| "write a time such as `500ms`, `30s` or `5m`".to_owned())
 }

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod failure;
+mod files;
 mod output;
 mod signals;
 mod starter;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use edgepress_publisher::{Publisher, Source};
+use edgepress_publisher::{PublishError, Publisher, Source};
 use edgepress_site::definition::Objects;
 use edgepress_store::bucket::{Bucket, Counted, Directory};
 use edgepress_store::database::Sqlite;
@@ -37,6 +37,7 @@ impl Wired {
             objects: objects.clone().map(|objects| objects as Arc<dyn Bucket>),
             clock: Arc::new(milliseconds),
             writer: writer()?,
+            consumer: consumer(&source),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         };
         Ok(Self { source, publisher, bucket, objects })
@@ -44,7 +45,7 @@ impl Wired {
 
     /// Opens the site's database.
     pub(crate) async fn database(&self) -> Result<Sqlite> {
-        open_database(&self.source).await
+        Ok(open_database(&self.source).await?)
     }
 
     /// Requests to the buckets so far.
@@ -55,8 +56,8 @@ impl Wired {
 }
 
 /// Reads the site.
-pub(crate) fn load(site: &Path) -> Result<Source> {
-    Ok(Source::load(site, &|name| std::env::var(name).ok())?)
+pub(crate) fn load(site: &Path) -> Result<Source, PublishError> {
+    Source::load(site, &|name| std::env::var(name).ok())
 }
 
 /// Opens a bucket by its URL.
@@ -66,18 +67,22 @@ pub(crate) async fn open_bucket(source: &Source, url: &str) -> Result<Arc<dyn Bu
 }
 
 /// Opens the site's database, making a new one from its schema.
-pub(crate) async fn open_database(source: &Source) -> Result<Sqlite> {
+pub(crate) async fn open_database(source: &Source) -> Result<Sqlite, PublishError> {
     let database = &source.site.database;
     let schema = match &database.schema {
         Some(name) => {
             let path = source.resolve(name);
             let text = std::fs::read_to_string(&path);
-            Some(text.with_context(|| format!("cannot read the schema {}", path.display()))?)
+            let failed = |source| PublishError::File {
+                what: format!("cannot read the schema {}", path.display()),
+                source,
+            };
+            Some(text.map_err(failed)?)
         }
         None => None,
     };
     let url = format!("sqlite:{}", source.resolve(database.file()).display());
-    Ok(Sqlite::open(&url, schema.as_deref()).await?)
+    Sqlite::open(&url, schema.as_deref()).await.map_err(PublishError::Database)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock comes from here")]
@@ -89,6 +94,12 @@ pub(crate) fn now() -> SystemTime {
 pub(crate) fn milliseconds() -> u64 {
     let since = now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What the database calls us: the bucket, by a name that is the same from everywhere.
+fn consumer(source: &Source) -> String {
+    let folder = source.resolve(edgepress_site::definition::folder(&source.site.storage.url));
+    format!("file:{}", folder.canonicalize().unwrap_or(folder).display())
 }
 
 /// A name that no other publisher has: 128 random bits.

@@ -289,7 +289,7 @@ async fn a_rollback_to_what_is_no_longer_stored_changes_nothing() {
         files.iter().filter(|(key, _)| is_pack(key)).max_by_key(|(_, pack)| pack.len()).expect("some");
     std::fs::remove_file(shop.bucket().join(largest)).expect("it is there");
     let error =
-        edgepress_publisher::rollback(&shop.publisher().await, 1).await.expect_err("a body is missing");
+        edgepress_publisher::rollback(&shop.publisher().await, 1, None).await.expect_err("a body is missing");
     assert!(whole(&error).contains(largest.as_str()), "{}", whole(&error));
     assert_eq!(std::fs::read(shop.bucket().join(CURRENT)).expect("it is there"), files[CURRENT]);
 }

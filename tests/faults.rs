@@ -41,6 +41,7 @@ fn publisher(bucket: Arc<dyn Bucket>) -> Publisher {
         objects: Some(bucket),
         clock: Arc::new(|| 1_800_000_000_000),
         writer: format!("writer-{}", WRITERS.fetch_add(1, Ordering::Relaxed)),
+        consumer: "the bucket".to_owned(),
         threads: 2,
     }
 }
@@ -195,7 +196,7 @@ fn a_rollback_survives_every_fault_of_the_bucket() {
         edit(site);
         site.json("publish");
     };
-    Rig::new(|rig, publisher| rig.runtime.block_on(rollback(publisher, 1)), prepare).strike_all();
+    Rig::new(|rig, publisher| rig.runtime.block_on(rollback(publisher, 1, None)), prepare).strike_all();
 }
 
 #[test]
@@ -206,5 +207,5 @@ fn a_publish_that_archives_records_survives_every_fault_of_the_bucket() {
             site.json(&format!("rollback {}", number % 2 + 1));
         }
     };
-    Rig::new(|rig, publisher| rig.runtime.block_on(rollback(publisher, 1)), prepare).strike_all();
+    Rig::new(|rig, publisher| rig.runtime.block_on(rollback(publisher, 1, None)), prepare).strike_all();
 }

@@ -13,6 +13,7 @@ mod house;
 mod kill;
 mod limits;
 mod mistakes;
+mod oracle;
 mod rows;
 mod serve;
 mod shop;

@@ -4,9 +4,12 @@ use edgepress_site::documents::Maker;
 use edgepress_site::problem::{Problem, Problems};
 use edgepress_store::database::Database;
 
+use crate::Publisher;
+use crate::consumer::{captured, impact_of};
 use crate::error::{PublishError, whole};
+use crate::impact::Precision;
+use crate::prepare::Prepared;
 use crate::progress::Progress;
-use crate::publish::maker;
 use crate::rows::{self, Reader};
 use crate::source::Source;
 
@@ -22,17 +25,25 @@ pub struct Checked {
     pub samples: u64,
     /// Mistakes; none of them in a site that can be published.
     pub problems: Vec<Problem>,
+    /// How precisely edits of each table are followed in each query.
+    pub impact: Vec<Precision>,
+    /// The SQL that is still to be run so that edits are recorded: `publish` does, or the owner.
+    pub capture: Vec<String>,
 }
 
 /// Checks templates, queries and sample rows.
 ///
 /// # Errors
 /// The site's files or its database cannot be read at all.
-pub async fn check(source: &Source, database: &dyn Database) -> Result<Checked, PublishError> {
+pub async fn check(
+    publisher: &Publisher,
+    source: &Source,
+    database: &dyn Database,
+) -> Result<Checked, PublishError> {
     let mut checked = Checked::default();
     let file = source.file.as_str();
-    let maker = match maker(source) {
-        Ok(maker) => maker,
+    let prepared = match Prepared::new(source.clone()) {
+        Ok(prepared) => prepared,
         Err(PublishError::Site(Problems(problems))) => return Ok(Checked { problems, ..checked }),
         Err(error) => return Err(error),
     };
@@ -42,7 +53,15 @@ pub async fn check(source: &Source, database: &dyn Database) -> Result<Checked, 
         checked.problems.extend(problems);
         if is_right {
             checked.collections += 1;
-            samples(&maker, number, file, database, &mut checked).await?;
+            samples(&prepared.maker, number, file, database, &mut checked).await?;
+        }
+    }
+    if checked.problems.is_empty() {
+        let impact = impact_of(&prepared, database).await?;
+        checked.impact = impact.explain();
+        if let Ok((capture, consumer)) = captured(publisher, database) {
+            let statements = capture.statements(consumer, impact.reads()).await;
+            checked.capture = statements.map_err(PublishError::Database)?;
         }
     }
     Ok(checked)
@@ -71,10 +90,15 @@ async fn samples(
     };
     let mut failed = None;
     for row in &mut rows {
-        maker.make(number, row, |made| match made {
-            Ok(_) => checked.samples += 1,
-            Err(error) => drop(failed.get_or_insert(error)),
-        });
+        maker.make(
+            number,
+            row,
+            |_| true,
+            |made| match made {
+                Ok(_) => checked.samples += 1,
+                Err(error) => drop(failed.get_or_insert(error)),
+            },
+        );
     }
     if let Some(error) = failed {
         checked.problems.push(Problem::error(file, Some(collection.line), error.to_string(), ""));

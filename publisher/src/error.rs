@@ -64,6 +64,9 @@ pub enum PublishError {
     /// Somebody else released first.
     #[error("another publisher released {0} first, so nothing was changed: publish again")]
     Lost(u64),
+    /// The live release was made by a later version.
+    #[error("release {0} was made by a later version of edgepress: publish with that one, or with `--full`")]
+    Newer(u64),
     /// Somebody else is publishing.
     #[error("another publisher is at work on {0}: wait for it, or end it")]
     Locked(String),

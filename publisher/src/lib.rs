@@ -5,32 +5,45 @@
 
 pub mod check;
 mod codec;
+mod collect;
 mod commit;
+mod consumer;
 pub mod error;
+pub mod explain;
 pub mod follower;
 pub mod history;
-pub mod impact;
+mod impact;
+mod key;
 mod packs;
 mod plan;
+mod prepare;
 pub mod progress;
 mod publish;
 mod render;
 mod rollback;
 mod rows;
+mod scope;
 mod sort;
 mod sound;
 pub mod source;
 mod spool;
+mod state;
+mod touch;
 mod verify;
+pub mod watch;
 
 use std::sync::Arc;
 
 use edgepress_store::bucket::Bucket;
 use edgepress_store::release::Releases;
 
+pub use consumer::{captured, impact_of};
 pub use error::PublishError;
+pub use follower::Standing;
+pub use impact::{Impact, Precision};
 pub use plan::{Difference, Kind};
-pub use publish::{Options, Report};
+pub use prepare::Prepared;
+pub use publish::{Options, Report, Session};
 pub use rollback::rollback;
 pub use source::Source;
 pub use verify::{Verified, verify};
@@ -49,6 +62,9 @@ pub struct Publisher {
     pub clock: Clock,
     /// Unique to this process: tells our own swap from another's.
     pub writer: String,
+    /// What the database calls the consumer of its changes: another name for each bucket that releases go
+    /// to, whatever site or machine they come from.
+    pub consumer: String,
     /// Rendering threads.
     pub threads: usize,
 }

@@ -1,21 +1,25 @@
-//! What a release changes: the new documents beside the old ones, in order of path, each once.
+//! What a release changes: the documents made anew beside the old ones, in order of path, each once.
 //!
 //! Owns the comparison, the refusal of paths that cannot lie side by side, and the edits of each
-//! collection's tree. Refuses to write any of it.
+//! collection's tree. Refuses to write any of it. Looks at no document outside the scope of the publish.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
 use std::sync::Arc;
 
-use edgepress_site::release::codec::{Reader, put_varint};
+use edgepress_site::documents::Maker;
+use edgepress_site::release::codec::{Reader, put_bytes, put_varint};
+use edgepress_site::release::definition::STATIC;
 use edgepress_site::release::diff::Entries;
 use edgepress_site::release::node::PREVIOUS;
 use edgepress_site::release::record::Counts;
 use edgepress_site::release::{Change, Edit, Entry, Index, Previous};
+use edgepress_site::router::Owner;
 use edgepress_store::release::Blocking;
 
 use crate::codec;
 use crate::error::PublishError;
+use crate::scope::{Scope, Walk};
 use crate::sort::{Item, Sorted};
 use crate::spool::Spool;
 
@@ -74,29 +78,48 @@ pub(crate) struct Plan {
     pub(crate) edits: BTreeMap<Arc<str>, Spool>,
     /// The first differences, where they were asked for.
     pub(crate) differences: Vec<Difference>,
+    /// Whether only a look at all documents can tell if this can be released.
+    pub(crate) needs_full: bool,
 }
 
-/// A document made anew, with the number of its collection; ordered by path.
+/// What is decided anew about a path of a collection (by number); ordered by path.
 pub(crate) struct Fresh {
     pub(crate) collection: u32,
-    pub(crate) entry: Entry,
+    pub(crate) path: Arc<str>,
+    /// The document made anew. Without one, what lies at the path goes, unless another of the path's has
+    /// one.
+    pub(crate) entry: Option<Entry>,
 }
 
 impl Item for Fresh {
     fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.collection));
-        codec::put_entry(out, &self.entry);
+        match &self.entry {
+            None => put_bytes(out, self.path.as_bytes()),
+            // No path is empty.
+            Some(entry) => {
+                put_bytes(out, &[]);
+                codec::put_entry(out, entry);
+            }
+        }
     }
 
     fn get(record: &[u8]) -> Result<Self, PublishError> {
         let mut reader = Reader::new(record);
-        Ok(Self { collection: reader.varint32()?, entry: codec::entry(&mut reader)? })
+        let collection = reader.varint32()?;
+        match reader.text()? {
+            "" => {
+                let entry = codec::entry(&mut reader)?;
+                Ok(Self { collection, path: entry.path.clone(), entry: Some(entry) })
+            }
+            path => Ok(Self { collection, path: path.into(), entry: None }),
+        }
     }
 }
 
 impl Ord for Fresh {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.entry.path.cmp(&other.entry.path).then(self.collection.cmp(&other.collection))
+        self.path.cmp(&other.path).then(self.collection.cmp(&other.collection))
     }
 }
 
@@ -117,16 +140,25 @@ impl Eq for Fresh {}
 /// A document in one of the two releases: its collection and its entry.
 type Side = (Arc<str>, Entry);
 
+/// Old documents that stay although they were not made anew, because a row failed.
+#[derive(Debug, Default)]
+pub(crate) struct Keeping {
+    /// Collections with a row that cannot say which documents are its own: all of theirs stay.
+    pub(crate) collections: BTreeSet<Arc<str>>,
+    /// Documents of rows that can.
+    pub(crate) paths: HashSet<Arc<str>>,
+}
+
 /// What a plan is made from.
 pub(crate) struct Planner<'a> {
     /// The live release's index; empty before the first.
     pub(crate) old: &'a Index,
     pub(crate) nodes: &'a Blocking,
+    pub(crate) maker: &'a Maker,
     /// Names of the new collections by their numbers in the sorter.
     pub(crate) collections: &'a [Arc<str>],
-    /// Collections that keep old documents which were not made anew, because a row failed that may have
-    /// made them.
-    pub(crate) keeping: &'a BTreeSet<Arc<str>>,
+    pub(crate) scope: &'a Scope,
+    pub(crate) keeping: &'a Keeping,
     /// When new bodies count as changed: milliseconds since 1970.
     pub(crate) stamp: u64,
     /// How many differences to list.
@@ -134,52 +166,119 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Walks all documents of both releases once.
+    /// Walks all documents in the scope, of both releases, once.
     pub(crate) fn plan(&self, mut new: Sorted<Fresh>) -> Result<Plan, PublishError> {
-        let mut plan =
-            Plan { counts: Counts::default(), emptied: 0, edits: BTreeMap::new(), differences: Vec::new() };
-        let mut old = OldEntries::new(self.old, self.nodes)?;
+        let mut plan = Plan {
+            counts: Counts { documents: self.old.documents(), ..Counts::default() },
+            emptied: 0,
+            edits: BTreeMap::new(),
+            differences: Vec::new(),
+            needs_full: false,
+        };
+        let mut old = OldEntries::new(self)?;
         let mut folders = Folders::default();
         let mut ahead = new.next().transpose()?;
         loop {
             let path = match (old.path(), &ahead) {
-                (Some(a), Some(b)) => a.min(&b.entry.path).clone(),
+                (Some(a), Some(b)) => a.min(&b.path).clone(),
                 (Some(a), None) => a.clone(),
-                (None, Some(b)) => b.entry.path.clone(),
+                (None, Some(b)) => b.path.clone(),
                 (None, None) => return Ok(plan),
             };
-            let before = old.take(&path)?;
-            let mut after = None;
-            if let Some(Fresh { collection, entry }) = ahead.take_if(|fresh| fresh.entry.path == path) {
+            let mut before = old.take(&path)?;
+            let (mut after, mut decides) = (None, None);
+            while let Some(Fresh { collection, entry, .. }) = ahead.take_if(|fresh| fresh.path == path) {
                 let collection = &self.collections[collection as usize];
                 ahead = new.next().transpose()?;
-                if ahead.as_ref().is_some_and(|next| next.entry.path == path) {
-                    return Err(twice(&path, collection));
+                decides = Some(collection);
+                if let Some(entry) = entry {
+                    if after.is_some() {
+                        return Err(twice(&path, collection));
+                    }
+                    after = Some((collection.clone(), entry));
                 }
-                after = Some((collection.clone(), self.inherit(entry, before.as_ref())));
-            } else if let Some((collection, _)) = &before
-                && self.keeping.contains(&**collection)
-            {
-                after.clone_from(&before);
+            }
+            if let Some(collection) = decides.filter(|_| before.is_none()) {
+                before = self.look_up(collection, &path)?;
+            }
+            match after.take() {
+                Some((collection, entry)) => after = Some((collection, self.inherit(entry, before.as_ref()))),
+                None if before.as_ref().is_some_and(|before| self.stays(before)) => after.clone_from(&before),
+                None => {}
             }
             if let Some((_, entry)) = &after {
                 folders.check(&entry.path)?;
+                plan.needs_full |= before.is_none() && self.may_be_folder(&entry.path)?;
             }
             self.step(&mut plan, before, after)?;
         }
     }
 
+    /// The old document at a path that is decided anew, if its collection is not walked as a whole.
+    fn look_up(&self, collection: &Arc<str>, path: &str) -> Result<Option<Side>, PublishError> {
+        let tree = match self.scope.walk(collection) {
+            Walk::All => None,
+            Walk::Nothing | Walk::Documents(_) => self.old.collections.get(&**collection),
+        };
+        let entry = tree.map(|tree| self.nodes.entry(tree, path)).transpose()?.flatten();
+        Ok(entry.map(|entry| (collection.clone(), entry)))
+    }
+
+    fn stays(&self, (collection, entry): &Side) -> bool {
+        self.keeping.collections.contains(collection) || self.keeping.paths.contains(&entry.path)
+    }
+
+    /// Whether a document that is new at `path` may be in the way of one that is not looked at, or that one
+    /// in its way, because one would be the other's folder.
+    fn may_be_folder(&self, path: &str) -> Result<bool, PublishError> {
+        if self.scope.is_full() {
+            return Ok(false);
+        }
+        let router = self.maker.router();
+        for (slash, _) in path.match_indices('/').filter(|(at, _)| *at > 0) {
+            let folder = &path[..slash];
+            let tree = match router.owner(folder) {
+                None => None,
+                Some(Owner::Static) => self.old.collections.get(STATIC),
+                Some(Owner::Document(route)) => {
+                    self.old.collections.get(&*self.collections[route.collection])
+                }
+            };
+            if let Some(tree) = tree
+                && self.nodes.entry(tree, folder)?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        if router.is_folder(path) {
+            let folder = format!("{path}/");
+            for tree in self.old.collections.values() {
+                if self.nodes.first_from(tree, &folder)?.is_some_and(|entry| entry.path.starts_with(&folder))
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Counts one document.
     fn step(&self, plan: &mut Plan, before: Option<Side>, after: Option<Side>) -> Result<(), PublishError> {
-        plan.counts.documents += u64::from(after.is_some());
         match (&before, &after) {
             (Some((a, before)), Some((b, after))) if a == b && before.same_content(after) => return Ok(()),
             (Some((_, before)), Some((_, after))) => {
                 plan.counts.changed += 1;
                 plan.emptied += u64::from(after.size == 0 && before.size > 0);
             }
-            (None, _) => plan.counts.added += 1,
-            (Some(_), None) => plan.counts.removed += 1,
+            (None, None) => return Ok(()),
+            (None, Some(_)) => {
+                plan.counts.added += 1;
+                plan.counts.documents += 1;
+            }
+            (Some(_), None) => {
+                plan.counts.removed += 1;
+                plan.counts.documents = plan.counts.documents.saturating_sub(1);
+            }
         }
         self.record(plan, before, after)
     }
@@ -268,21 +367,24 @@ impl Folders {
     }
 }
 
-/// The live release's documents in order of path.
+/// The live release's documents that are walked, in order of path.
 struct OldEntries<'a> {
-    collections: Vec<(Arc<str>, Entries<'a, Blocking>)>,
+    planner: &'a Planner<'a>,
+    collections: Vec<(Arc<str>, Walk<'a>, Entries<'a, Blocking>)>,
     heads: BinaryHeap<Reverse<(Arc<str>, usize)>>,
     entries: Vec<Option<Entry>>,
 }
 
 impl<'a> OldEntries<'a> {
-    fn new(index: &Index, nodes: &'a Blocking) -> Result<Self, PublishError> {
-        let collections: Vec<_> = index
-            .collections
-            .iter()
-            .map(|(name, tree)| (Arc::from(name.as_str()), Entries::new(Some(tree), nodes)))
-            .collect();
+    fn new(planner: &'a Planner<'a>) -> Result<Self, PublishError> {
+        let walked = planner.old.collections.iter().filter_map(|(name, tree)| {
+            let walk = planner.scope.walk(name);
+            let entries = || Entries::new(Some(tree), planner.nodes);
+            (!matches!(walk, Walk::Nothing)).then(|| (Arc::from(name.as_str()), walk, entries()))
+        });
+        let collections: Vec<_> = walked.collect();
         let mut old = Self {
+            planner,
             entries: collections.iter().map(|_| None).collect(),
             collections,
             heads: BinaryHeap::new(),
@@ -294,9 +396,20 @@ impl<'a> OldEntries<'a> {
     }
 
     fn advance(&mut self, number: usize) -> Result<(), PublishError> {
-        if let Some(entry) = self.collections[number].1.next().transpose()? {
-            self.heads.push(Reverse((entry.path.clone(), number)));
-            self.entries[number] = Some(entry);
+        let (_, walk, entries) = &mut self.collections[number];
+        while let Some(entry) = entries.next().transpose()? {
+            let is_walked = match walk {
+                Walk::Documents(documents) => match self.planner.maker.router().owner(&entry.path) {
+                    Some(Owner::Document(route)) => documents.contains(&route.document),
+                    _ => false,
+                },
+                Walk::All | Walk::Nothing => true,
+            };
+            if is_walked {
+                self.heads.push(Reverse((entry.path.clone(), number)));
+                self.entries[number] = Some(entry);
+                break;
+            }
         }
         Ok(())
     }

@@ -1,44 +1,38 @@
-//! One publish: read, render, plan, guard, write, swap, bring followers along.
+//! One publish: read what changed, render, plan, guard, write, swap.
 //!
 //! Owns the order of these steps. `current` is read first and swapped last; whatever fails between
-//! leaves the live release as it was.
+//! leaves the live release as it was. Followers come afterwards, and without the publisher's lock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use edgepress_site::definition::Definition;
-use edgepress_site::documents::{KeyError, Maker};
-use edgepress_site::media;
-use edgepress_site::policy::Policy;
-use edgepress_site::problem::{Problem, Problems};
 use edgepress_site::release::definition::{RENDERER, ReleaseDefinition, STATIC};
-use edgepress_site::release::pack::Compressor;
 use edgepress_site::release::record::{Counts, Named};
 use edgepress_site::release::{Current, Index, Kind, Record, State, edit};
-use edgepress_site::render::Limits;
-use edgepress_site::version::Version;
-use edgepress_store::database::{Database, Snapshot};
-use edgepress_store::release::LOCK;
-use futures_util::stream::{self, StreamExt as _};
+use edgepress_site::version::Digest;
+use edgepress_store::database::Database;
+use edgepress_store::release::{LOCK, Releases};
 
+use crate::collect::{Collected, Collector};
 use crate::commit::{self, Live, Next};
+use crate::consumer::{Consumer, Known, Memory, Moment, Since};
 use crate::error::PublishError;
+use crate::impact::Impact;
 use crate::packs::Packs;
-use crate::plan::{Difference, Fresh, Plan, Planner};
+use crate::plan::{Difference, Plan, Planner};
+use crate::prepare::Prepared;
 use crate::progress::Progress;
-use crate::render::{Candidate, Rendered, Renderers, entry};
-use crate::rows::{Reader, Spooled};
-use crate::sort::Sorter;
+use crate::rows::Reader;
+use crate::scope::Scope;
 use crate::sound::{Sound, sound};
-use crate::source::{MAX_STATIC, Source};
+use crate::source::Source;
+use crate::state::Release;
+use crate::touch::{Made, Touch, milliseconds};
 use crate::{Publisher, codec, follower};
 
 /// How late after planning new bodies count as changed, in milliseconds: `Last-Modified` must not lie
 /// before the swap, or a client that read the old body in between keeps it.
 const STAMP: u64 = 5_000;
-
-/// At most so many failed documents are listed; all are counted.
-const MAX_ERRORS: usize = 20;
 
 /// How a publish is to behave.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,6 +50,8 @@ pub struct Options {
     pub keep_going: bool,
     /// List up to so many differences.
     pub list: usize,
+    /// How long to try to bring the followers along; without one, once.
+    pub wait: Option<std::time::Duration>,
 }
 
 impl Options {
@@ -81,6 +77,17 @@ pub struct Report {
     pub counts: Counts,
     /// Documents that were rendered.
     pub rendered: u64,
+    /// Keys whose documents were rendered, or found to be gone.
+    pub keys: u64,
+    /// Why everything was rendered, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full: Option<String>,
+    /// Collections that were rendered as a whole, and why; where not everything was.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub whole: BTreeMap<String, String>,
+    /// From the oldest edit in it to the swap, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
     /// Bytes that were written to the bucket as packs.
     pub bytes_uploaded: u64,
     /// Whether there was a new release.
@@ -97,19 +104,43 @@ pub struct Report {
     pub differences: Vec<Difference>,
 }
 
-/// All documents of a site, rendered; new bodies are on their way to the bucket.
-struct Collected {
-    sorter: Sorter<Fresh>,
-    packs: Packs,
-    rendered: u64,
-    failed: u64,
-    errors: Vec<KeyError>,
-    /// Collections with a document that could not be made.
-    failing: BTreeSet<Arc<str>>,
+/// A publisher at work on one site: keeps what it learnt from one publish to the next.
+pub struct Session {
+    publisher: Publisher,
+    prepared: Prepared,
+    known: Known,
+    /// What the live release was made with, by its hash.
+    definition: Option<(Digest, Arc<ReleaseDefinition>)>,
+    /// When something is due by the clock, if anything is: milliseconds since 1970.
+    due: Option<u64>,
+    /// Whether every edit that matters is recorded.
+    sees_all: bool,
+}
+
+/// One publish under way.
+struct Under {
+    options: Options,
+    live: Live,
+    sound: Sound,
+    /// Why only a full publish will do, if that is known already.
+    full: Option<String>,
+}
+
+impl Under {
+    fn before(&self) -> Option<&Record> {
+        self.live.as_ref().map(|(current, _)| current.live())
+    }
+}
+
+/// What one attempt came to.
+enum Outcome {
+    Done(Box<Report>),
+    /// The changes alone do not tell whether this can be released.
+    NeedsFull,
 }
 
 impl Publisher {
-    /// Renders the whole site and releases what changed.
+    /// Releases what changed in a site since the last publish; everything, the first time.
     ///
     /// # Errors
     /// Nothing was released, unless the error is [`PublishError::Lagging`].
@@ -120,58 +151,13 @@ impl Publisher {
         options: Options,
         progress: &Progress,
     ) -> Result<Report, PublishError> {
-        let _lock = if options.dry_run { None } else { Some(self.lock().await?) };
-        let live = self.releases.current().await?;
-        let before = live.as_ref().map(|(current, _)| current.live());
-        if let Some(before) = before.filter(|before| before.state == State::Held && !options.resume) {
-            return Err(PublishError::Held(before.number));
+        let prepared = Prepared::new(source.clone())?;
+        let mut session = Session::new(self.clone(), prepared);
+        let report = session.publish(database, options, progress).await?;
+        if !options.dry_run {
+            progress.begin("mirroring");
+            self.follow(options.full, options.wait).await?;
         }
-        let sound = match before {
-            Some(before) if options.full => sound(&self.releases, before).await?,
-            Some(before) => Sound { index: self.releases.index(before).await?, ..Sound::default() },
-            None => Sound::default(),
-        };
-        let old = &sound.index;
-        let (maker, files) = prepare(source)?;
-        let maker = Arc::new(maker);
-
-        progress.begin("reading and rendering");
-        let snapshot = database.snapshot().await.map_err(PublishError::Database)?;
-        let collected = self.collect(&maker, &files, snapshot, old, options, progress).await?;
-        if collected.failed > 0 && !options.keep_going {
-            return Err(PublishError::Keys(collected.errors, collected.failed));
-        }
-        let mut report = Report {
-            rendered: collected.rendered,
-            failed: collected.failed,
-            errors: collected.errors.iter().map(ToString::to_string).collect(),
-            dry_run: options.dry_run,
-            ..Report::default()
-        };
-
-        progress.begin("comparing");
-        let stamp = (self.clock)() + STAMP;
-        let (mut plan, packs) = self.plan(&maker, collected, old, stamp, options.list).await?;
-        report.counts = plan.counts;
-        report.differences = std::mem::take(&mut plan.differences);
-        if options.dry_run {
-            report.release = before.map_or(0, |before| before.number);
-            report.root = before.map_or_else(String::new, |before| before.root.to_string());
-            return Ok(report);
-        }
-        guard(&plan, before, source.site.publish.guard, options.yes)?;
-
-        progress.begin("writing");
-        let released = self.write(&maker, live, &sound, plan, packs, stamp, options).await?;
-        let (current, index) = (released.current, released.index);
-        report.counts = released.counts;
-        report.bytes_uploaded = released.bytes;
-        report.released = released.is_new;
-        report.release = current.live().number;
-        report.root = current.live().root.to_string();
-
-        progress.begin("mirroring");
-        self.follow(&current, &index, &maker.definition().site, options.full).await?;
         Ok(report)
     }
 
@@ -186,107 +172,231 @@ impl Publisher {
         }
         Err(PublishError::Locked(bucket.name().to_owned()))
     }
+}
 
-    /// Renders everything, static files first.
-    async fn collect(
-        &self,
-        maker: &Arc<Maker>,
-        files: &StaticFiles,
-        snapshot: Box<dyn Snapshot>,
-        old: &Index,
-        options: Options,
-        progress: &Progress,
-    ) -> Result<Collected, PublishError> {
-        let renderers = Arc::new(Renderers { maker: maker.clone(), compresses: !options.dry_run });
-        let bucket = (!options.dry_run).then(|| self.releases.bucket().clone());
-        let mut collected = Collected {
-            sorter: Sorter::new(),
-            packs: Packs::new(bucket),
-            rendered: 0,
-            failed: 0,
-            errors: Vec::new(),
-            failing: BTreeSet::new(),
-        };
-        let collections = &maker.definition().site.collections;
-        for candidate in self.static_files(&renderers, files, old).await? {
-            collected.add(collections.len(), candidate).await?;
-        }
-        let mut reader = Reader::new(snapshot, progress);
-        for (number, collection) in collections.iter().enumerate() {
-            let spooled = reader.spool(collection).await?;
-            let old = old.collections.get(&collection.name).cloned();
-            let batches = stream::unfold(
-                (&mut reader, spooled),
-                async |(reader, mut spooled): (&mut Reader<'_>, Spooled)| {
-                    let rows = reader.batch(collection, &mut spooled).await;
-                    let is_end = rows.as_ref().is_ok_and(Vec::is_empty);
-                    (!is_end).then_some((rows, (reader, spooled)))
-                },
-            );
-            let jobs = batches.map(|rows| {
-                let (renderers, old, nodes) = (renderers.clone(), old.clone(), self.releases.blocking());
-                async move {
-                    let rows = rows?;
-                    tokio::task::spawn_blocking(move || renderers.render(number, rows, old.as_ref(), &nodes))
-                        .await?
-                }
-            });
-            let mut rendered = std::pin::pin!(jobs.buffered(self.threads.max(1)));
-            while let Some(batch) = rendered.next().await {
-                let batch = batch?;
-                progress.rendered(batch.rows, batch.candidates.len() as u64);
-                collected.take(number, &collection.name, batch).await?;
-            }
-        }
-        Ok(collected)
+impl Session {
+    /// Begins to work on a site.
+    #[must_use]
+    pub fn new(publisher: Publisher, prepared: Prepared) -> Self {
+        Self { publisher, prepared, known: Known::default(), definition: None, due: None, sees_all: false }
     }
 
-    async fn static_files(
-        &self,
-        renderers: &Arc<Renderers>,
-        files: &StaticFiles,
-        old: &Index,
-    ) -> Result<Vec<Candidate>, PublishError> {
-        let (renderers, files, nodes) = (renderers.clone(), files.clone(), self.releases.blocking());
-        let old = old.collections.get(STATIC).cloned();
-        let job = move || {
-            let mut compressor = Compressor::new();
-            let mut candidates = Vec::new();
-            for (path, (file, version)) in &*files {
-                let body = read_static(file)?;
-                let media_type = media::media_type(path).unwrap_or("application/octet-stream");
-                let entry = entry(path.as_str().into(), &body, media_type.into(), Policy::default().digest());
-                if entry.version != *version {
-                    return Err(PublishError::File {
-                        what: file.display().to_string(),
-                        source: std::io::Error::other("it changed while it was read; publish again"),
-                    });
-                }
-                candidates.push(renderers.candidate(entry, &body, old.as_ref(), &nodes, &mut compressor)?);
+    /// The site as it was made ready.
+    #[must_use]
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// Works with another state of the site's files from now on.
+    pub fn replace(&mut self, prepared: Prepared) {
+        self.prepared = prepared;
+        self.known = Known::default();
+    }
+
+    /// When something is due by the clock, if anything is: milliseconds since 1970.
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.due
+    }
+
+    /// Whether there may be changes that no publish has seen: true when in doubt.
+    pub(crate) async fn is_behind(&self, database: &dyn Database) -> bool {
+        match database.capture().filter(|_| self.sees_all) {
+            Some(capture) => capture.is_behind(&self.publisher.consumer).await.unwrap_or(true),
+            None => true,
+        }
+    }
+
+    /// Releases what changed. Leaves the followers to the caller.
+    ///
+    /// # Errors
+    /// Nothing was released.
+    pub async fn publish(
+        &mut self,
+        database: &dyn Database,
+        options: Options,
+        progress: &Progress,
+    ) -> Result<Report, PublishError> {
+        let publisher = self.publisher.clone();
+        let _lock = if options.dry_run { None } else { Some(publisher.lock().await?) };
+        let mut full = None;
+        loop {
+            match self.attempt(database, options, full.take(), progress).await? {
+                Outcome::Done(report) => return Ok(*report),
+                Outcome::NeedsFull => full = Some("documents may be in the way of others".to_owned()),
             }
-            Ok(candidates)
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        database: &dyn Database,
+        options: Options,
+        full: Option<String>,
+        progress: &Progress,
+    ) -> Result<Outcome, PublishError> {
+        let under = self.begin(options, full).await?;
+        let name = self.publisher.consumer.clone();
+        let consumer = Consumer { database, name: &name };
+        progress.begin("reading and rendering");
+        let live = under.before().map(Release::of);
+        let Moment { snapshot, impact, since, seen, used } = match options.dry_run {
+            true => consumer.without_capture("it is a dry run".to_owned()).await?,
+            false => consumer.moment(&mut self.known, &self.prepared, live.as_ref()).await?,
         };
-        tokio::task::spawn_blocking(job).await?
+        let mut reader = Reader::new(snapshot, progress);
+        let scope = self.scope(&under, impact.as_deref(), &since, &mut reader).await?;
+        let collector = Collector {
+            releases: &self.publisher.releases,
+            prepared: &self.prepared,
+            scope: &scope,
+            old: &under.sound.index,
+            threads: self.publisher.threads,
+            progress,
+            is_dry: options.dry_run,
+        };
+        let collected = collector.collect(&mut reader).await?;
+        drop(reader);
+        if collected.failures > 0 && !options.keep_going {
+            return Err(PublishError::Keys(collected.errors, collected.failures));
+        }
+        let now = (self.publisher.clock)();
+        let remembered = impact.as_deref().map(|impact| {
+            let before = since.as_ref().ok().map(|since| &since.state);
+            let prepared = &self.prepared;
+            Touch::remember(before, &Made { prepared, impact, scope: &scope, collected: &collected, now })
+        });
+        let site = &self.prepared.maker.definition().site;
+        self.sees_all = impact.as_deref().is_some_and(|impact| impact.uncapturable().is_empty());
+        let refreshes = site
+            .collections
+            .iter()
+            .filter_map(|collection| Some((collection.name.clone(), milliseconds(collection.refresh?))));
+        self.due = remembered.as_ref().and_then(|state| state.due(refreshes));
+        let memory = Memory { consumer, since: since.ok(), seen, used, remembered };
+        self.release(under, memory, collected, scope, progress).await
+    }
+
+    /// Releases what was made.
+    async fn release(
+        &self,
+        under: Under,
+        memory: Memory<'_>,
+        mut collected: Collected,
+        scope: Scope,
+        progress: &Progress,
+    ) -> Result<Outcome, PublishError> {
+        let mut report = Report {
+            rendered: collected.rendered,
+            keys: collected.keys,
+            full: scope.why().map(ToOwned::to_owned),
+            whole: scope.wholes(),
+            failed: collected.failures,
+            errors: std::mem::take(&mut collected.errors).iter().map(ToString::to_string).collect(),
+            dry_run: under.options.dry_run,
+            ..Report::default()
+        };
+        progress.begin("comparing");
+        let stamp = (self.publisher.clock)() + STAMP;
+        let (mut plan, packs) = self.plan(&under, collected, scope, stamp).await?;
+        if plan.needs_full {
+            return Ok(Outcome::NeedsFull);
+        }
+        report.counts = plan.counts;
+        report.differences = std::mem::take(&mut plan.differences);
+        if under.options.dry_run {
+            let live = under.before();
+            report.release = live.map_or(0, |live| live.number);
+            report.root = live.map_or_else(String::new, |live| live.root.to_string());
+            return Ok(Outcome::Done(Box::new(report)));
+        }
+        guard(&plan, under.before(), self.prepared.source.site.publish.guard, under.options.yes)?;
+        progress.begin("writing");
+        let mut staged = self.stage(&under, plan, packs, stamp, memory.used).await?;
+        report.bytes_uploaded = staged.bytes;
+        report.counts = staged.counts;
+        report.released = staged.is_new;
+        if staged.is_new {
+            memory.intend(staged.current.live()).await?;
+            staged.current = commit::swap(&self.publisher.releases, &under.live, staged.current).await?;
+            report.latency_ms = memory.oldest().map(|oldest| (self.publisher.clock)().saturating_sub(oldest));
+        }
+        memory.consume(staged.current.live(), staged.is_new).await;
+        report.release = staged.current.live().number;
+        report.root = staged.current.live().root.to_string();
+        Ok(Outcome::Done(Box::new(report)))
+    }
+
+    /// Reads `current` and what it names.
+    async fn begin(&self, options: Options, full: Option<String>) -> Result<Under, PublishError> {
+        let releases = &self.publisher.releases;
+        let live = releases.current().await?;
+        let before = live.as_ref().map(|(current, _)| current.live());
+        if let Some(before) = before.filter(|before| before.state == State::Held && !options.resume) {
+            return Err(PublishError::Held(before.number));
+        }
+        let sound = match before {
+            Some(before) if options.full => sound(releases, before).await?,
+            Some(before) => Sound { index: releases.index(before).await?, ..Sound::default() },
+            None => Sound::default(),
+        };
+        Ok(Under { options, live, sound, full })
+    }
+
+    /// What is made anew.
+    async fn scope(
+        &mut self,
+        under: &Under,
+        impact: Option<&Impact>,
+        since: &Result<Since, String>,
+        reader: &mut Reader<'_>,
+    ) -> Result<Scope, PublishError> {
+        let before = match under.before() {
+            _ if under.options.full => return Ok(Scope::full("`--full` asks for it")),
+            _ if under.options.resume => return Ok(Scope::full("`--resume` always does")),
+            _ if under.full.is_some() => return Ok(Scope::full(under.full.clone().unwrap_or_default())),
+            None => return Ok(Scope::full("nothing was published yet")),
+            Some(before) => before,
+        };
+        let (impact, since) = match (impact, since) {
+            (Some(impact), Ok(since)) => (impact, since),
+            (_, Err(why)) => return Ok(Scope::full(why)),
+            (None, _) => return Ok(Scope::full("the database records no edits")),
+        };
+        let old = match &self.definition {
+            Some((hash, definition)) if *hash == before.definition.hash => definition.clone(),
+            _ => Arc::new(self.publisher.releases.definition(before).await?),
+        };
+        self.definition = Some((before.definition.hash, old.clone()));
+        if old.renderer > RENDERER {
+            return Err(PublishError::Newer(before.number));
+        }
+        let now = (self.publisher.clock)();
+        // Who does not want to go on without what fails must be told that it still does.
+        let retries = !under.options.keep_going;
+        Ok(Touch { prepared: &self.prepared, impact, since, now, retries }.scope(&old, reader).await)
     }
 
     async fn plan(
         &self,
-        maker: &Arc<Maker>,
+        under: &Under,
         collected: Collected,
-        old: &Index,
+        scope: Scope,
         stamp: u64,
-        list: usize,
     ) -> Result<(Plan, Packs), PublishError> {
+        let maker = self.prepared.maker.clone();
         let names =
             maker.definition().site.collections.iter().map(|collection| Arc::from(collection.name.as_str()));
         let collections: Vec<Arc<str>> = names.chain([Arc::from(STATIC)]).collect();
-        let (old, nodes) = (old.clone(), self.releases.blocking());
+        let (old, nodes) = (under.sound.index.clone(), self.publisher.releases.blocking());
+        let list = under.options.list;
         let job = move || {
-            let Collected { sorter, packs, failing: keeping, .. } = collected;
+            let Collected { sorter, packs, keeping, .. } = collected;
             let planner = Planner {
                 old: &old,
                 nodes: &nodes,
+                maker: &maker,
                 collections: &collections,
+                scope: &scope,
                 keeping: &keeping,
                 stamp,
                 list,
@@ -296,22 +406,21 @@ impl Publisher {
         tokio::task::spawn_blocking(job).await?
     }
 
-    /// Writes the new index and swaps `current`.
-    #[expect(clippy::too_many_arguments, reason = "the one place where all results of a publish meet")]
-    async fn write(
+    /// Writes what the new release adds, so that nothing but the swap is left.
+    async fn stage(
         &self,
-        maker: &Arc<Maker>,
-        live: Live,
-        sound: &Sound,
+        under: &Under,
         plan: Plan,
         packs: Packs,
         stamp: u64,
-        options: Options,
-    ) -> Result<Released, PublishError> {
+        used: u64,
+    ) -> Result<Staged, PublishError> {
+        let Under { live, sound, options, .. } = under;
+        let releases = &self.publisher.releases;
         let mut counts = plan.counts;
-        let (mut index, mut packs) = self.edit_trees(&sound.index, plan, packs).await?;
-        let (hash, content) = maker.definition().encode();
-        let before = live.as_ref().map(|(current, _)| current.live());
+        let (mut index, mut packs) = edit_trees(releases, &sound.index, plan, packs).await?;
+        let (hash, content) = self.prepared.maker.definition().encode();
+        let before = under.before();
         let root = index.root();
         let is_same_root = before.is_some_and(|before| before.root == root);
         let is_same_definition = before.is_some_and(|before| before.definition.hash == hash);
@@ -319,13 +428,16 @@ impl Publisher {
         if is_same_root {
             counts = Counts { documents: counts.documents, ..Counts::default() };
         }
-        if is_same_root && is_same_definition && !resumes && !sound.is_damaged {
+        if let Some((current, _)) = live
+            && is_same_root
+            && is_same_definition
+            && !resumes
+            && !sound.is_damaged
+        {
             let (_, bytes) = packs.finish().await?;
-            let (current, _) =
-                live.ok_or_else(|| PublishError::Task("nothing is live, but the same".to_owned()))?;
-            return Ok(Released { current, index, counts, bytes, is_new: false });
+            return Ok(Staged { current: current.clone(), is_new: false, counts, bytes });
         }
-        let archived = commit::archive(&mut packs.writer, &live);
+        let archived = commit::archive(&mut packs.writer, live);
         let definition = match before {
             Some(before) if is_same_definition && !sound.lacks_definition => {
                 Place::Known(before.definition.place)
@@ -343,7 +455,7 @@ impl Publisher {
         for tree in index.collections.values_mut() {
             tree.place = writer.stored(tree.place)?;
         }
-        let time = (self.clock)();
+        let time = (self.publisher.clock)();
         let next = Next {
             root,
             index: place.stored(&writer)?,
@@ -358,64 +470,44 @@ impl Publisher {
             } else {
                 0
             }),
-            used: follower::used(&self.releases).await?,
+            used: follower::used(releases).await?.max(used),
         };
         let last = writer.last_closed();
-        let new = commit::successor(&live, next, &self.writer, last.map(|pack| (&archived, pack)));
-        let current = commit::swap(&self.releases, &live, new).await?;
-        Ok(Released { current, index, counts, bytes, is_new: true })
-    }
-
-    async fn edit_trees(
-        &self,
-        old: &Index,
-        plan: Plan,
-        mut packs: Packs,
-    ) -> Result<(Index, Packs), PublishError> {
-        let (mut index, nodes) = (old.clone(), self.releases.blocking());
-        let job = move || {
-            for (name, spool) in plan.edits {
-                let edits = spool.read()?.map(|record| Ok(codec::edit(&record?)?));
-                let tree =
-                    edit::<PublishError, _, _>(index.collections.get(&*name), edits, &nodes, &mut packs)?;
-                match tree {
-                    Some(tree) => drop(index.collections.insert(name.to_string(), tree)),
-                    None => drop(index.collections.remove(&*name)),
-                }
-            }
-            Ok((index, packs))
-        };
-        tokio::task::spawn_blocking(job).await?
-    }
-
-    /// Brings the followers up to the live release; `anew`: whatever their cursors say.
-    pub(crate) async fn follow(
-        &self,
-        current: &Current,
-        index: &Index,
-        site: &Definition,
-        anew: bool,
-    ) -> Result<(), PublishError> {
-        let Some(objects) = &self.objects else { return Ok(()) };
-        let followed = follower::follow(self, objects, (current, index), site, anew).await;
-        let Err(source) = followed else { return Ok(()) };
-        let cursor = follower::read(&self.releases).await.ok().and_then(Result::ok);
-        Err(PublishError::Lagging {
-            release: current.live().number,
-            follower: follower::OBJECTS,
-            reached: cursor.and_then(|cursor| cursor.reached).map_or(0, |reached| reached.number),
-            source: Box::new(source),
-        })
+        let next = commit::successor(live, next, &self.publisher.writer, last.map(|pack| (&archived, pack)));
+        Ok(Staged { current: next, is_new: true, counts, bytes })
     }
 }
 
-/// A release as it was committed.
-struct Released {
+/// The index after the plan's edits; new nodes are on their way to the bucket.
+async fn edit_trees(
+    releases: &Releases,
+    old: &Index,
+    plan: Plan,
+    mut packs: Packs,
+) -> Result<(Index, Packs), PublishError> {
+    let (mut index, nodes) = (old.clone(), releases.blocking());
+    let job = move || {
+        for (name, spool) in plan.edits {
+            let edits = spool.read()?.map(|record| Ok(codec::edit(&record?)?));
+            let tree = edit::<PublishError, _, _>(index.collections.get(&*name), edits, &nodes, &mut packs)?;
+            match tree {
+                Some(tree) => drop(index.collections.insert(name.to_string(), tree)),
+                None => drop(index.collections.remove(&*name)),
+            }
+        }
+        Ok((index, packs))
+    };
+    tokio::task::spawn_blocking(job).await?
+}
+
+/// A release of which everything is stored, but that is not current yet.
+struct Staged {
+    /// The `current` that makes it so.
     current: Current,
-    index: Index,
+    /// Whether it is new: if not, nothing has changed.
+    is_new: bool,
     counts: Counts,
     bytes: u64,
-    is_new: bool,
 }
 
 /// Where a frame of the release lies: in a pack of before, or in one just written.
@@ -436,31 +528,6 @@ impl Place {
     }
 }
 
-impl Collected {
-    async fn take(&mut self, number: usize, name: &str, batch: Rendered) -> Result<(), PublishError> {
-        self.rendered += batch.candidates.len() as u64;
-        for candidate in batch.candidates {
-            self.add(number, candidate).await?;
-        }
-        for error in batch.errors {
-            self.failed += 1;
-            self.failing.insert(name.into());
-            if self.errors.len() < MAX_ERRORS {
-                self.errors.push(error);
-            }
-        }
-        Ok(())
-    }
-
-    async fn add(&mut self, number: usize, candidate: Candidate) -> Result<(), PublishError> {
-        let mut entry = candidate.entry;
-        if let Some(frame) = candidate.frame {
-            entry.place = self.packs.append_frame(&frame).await?;
-        }
-        self.sorter.push(Fresh { collection: number as u32, entry })
-    }
-}
-
 fn guard(plan: &Plan, before: Option<&Record>, guard: f64, yes: bool) -> Result<(), PublishError> {
     let documents = before.map_or(0, |before| before.counts.documents);
     // Where the old index could not be read, only the numbers tell what goes.
@@ -470,79 +537,4 @@ fn guard(plan: &Plan, before: Option<&Record>, guard: f64, yes: bool) -> Result<
         return Ok(());
     }
     Err(PublishError::Guard { removed, emptied: plan.emptied, documents, guard })
-}
-
-type StaticFiles = Arc<BTreeMap<String, (std::path::PathBuf, Version)>>;
-
-/// What the release is made with, and its static files.
-fn definition(source: &Source) -> Result<(ReleaseDefinition, StaticFiles), PublishError> {
-    let mut files = BTreeMap::new();
-    for (path, file) in &source.static_files {
-        let version = Version::of(&read_static(file)?);
-        files.insert(path.as_str().to_owned(), (file.clone(), version));
-    }
-    let definition = ReleaseDefinition {
-        renderer: RENDERER,
-        site: source.site.definition.clone(),
-        templates: source.templates.clone(),
-        static_files: files.iter().map(|(path, (_, version))| (path.clone(), *version)).collect(),
-    };
-    Ok((definition, Arc::new(files)))
-}
-
-fn read_static(file: &std::path::Path) -> Result<Vec<u8>, PublishError> {
-    let failed = |source| PublishError::File {
-        what: format!("cannot read the static file {}", file.display()),
-        source,
-    };
-    let size = std::fs::metadata(file).map_err(failed)?.len();
-    if size > MAX_STATIC {
-        let message = format!("it has {size} bytes; static files have at most {MAX_STATIC}");
-        return Err(failed(std::io::Error::other(message)));
-    }
-    std::fs::read(file).map_err(failed)
-}
-
-/// The maker of a site. `file` is what messages call `site.toml`.
-///
-/// # Errors
-/// The site has mistakes.
-pub(crate) fn maker(source: &Source) -> Result<Maker, PublishError> {
-    prepare(source).map(|(maker, _)| maker)
-}
-
-/// The maker of a site and its static files.
-fn prepare(source: &Source) -> Result<(Maker, StaticFiles), PublishError> {
-    let (definition, files) = definition(source)?;
-    let maker = Maker::new(definition, &source.site.templates, Limits::default())?;
-    let problems = names(source, &maker);
-    if problems.is_empty() { Ok((maker, files)) } else { Err(Problems(problems).into()) }
-}
-
-/// Names in the definition that nothing has: templates, the document served with 404.
-fn names(source: &Source, maker: &Maker) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let site = &source.site.definition;
-    for document in site.collections.iter().flat_map(|collection| &collection.documents) {
-        if let Some(template) =
-            document.template.as_ref().filter(|template| !maker.renderer().contains(template))
-        {
-            let known: Vec<&str> = source.templates.keys().map(String::as_str).collect();
-            problems.push(Problem::error(
-                &source.file,
-                Some(document.line),
-                format!("there is no template `{template}` in the folder {}", source.site.templates),
-                format!("write it, or name one of: {}", known.join(", ")),
-            ));
-        }
-    }
-    if let Some(path) = site.not_found.as_ref().filter(|path| !maker.router().is_literal(path.as_str())) {
-        problems.push(Problem::error(
-            &source.file,
-            None,
-            format!("`not_found` names {path}, but no document and no static file has exactly this path"),
-            "add a collection without a query that makes it, or remove `not_found`",
-        ));
-    }
-    problems
 }

@@ -1,6 +1,7 @@
 //! Rollback: an old root under a new number, at once and without an upload.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use edgepress_site::release::record::Counts;
 use edgepress_site::release::{Diff, Index, State};
@@ -18,20 +19,26 @@ use crate::publish::Report;
 /// Packs that are checked at the same time.
 const CHECKS: usize = 8;
 
-/// Makes release `number` live again under a new number, and holds the site.
+/// Makes release `number` live again under a new number, and holds the site. Brings the
+/// followers along until `wait` is over, or without one tries once.
 ///
 /// # Errors
 /// Nothing was released, unless the error is [`PublishError::Lagging`].
-pub async fn rollback(publisher: &Publisher, number: u64) -> Result<Report, PublishError> {
+pub async fn rollback(
+    publisher: &Publisher,
+    number: u64,
+    wait: Option<Duration>,
+) -> Result<Report, PublishError> {
     let releases = &publisher.releases;
-    let _lock = publisher.lock().await?;
+    let lock = publisher.lock().await?;
     let live = releases.current().await?;
     let Some((current, _)) = &live else {
         return Err(edgepress_store::release::ReleaseError::Unknown(number).into());
     };
     let target = releases.record(current, number).await?;
     let (old, index) = (releases.index(current.live()).await?, releases.index(&target).await?);
-    let definition = releases.definition(&target).await?;
+    // An origin must be able to serve it.
+    releases.definition(&target).await?;
     let (counts, packs) = count(publisher, &old, &index).await?;
     whole(releases, packs).await?;
     let time = (publisher.clock)();
@@ -56,7 +63,8 @@ pub async fn rollback(publisher: &Publisher, number: u64) -> Result<Report, Publ
     let archived = archived.as_ref().map(|(places, pack)| (places, *pack));
     let new = commit::successor(&live, next, &publisher.writer, archived);
     let current = commit::swap(releases, &live, new).await?;
-    publisher.follow(&current, &index, &definition.site, false).await?;
+    drop(lock);
+    publisher.follow(false, wait).await?;
     Ok(Report {
         release: current.live().number,
         root: current.live().root.to_string(),

@@ -1,27 +1,42 @@
 //! Reads a collection's rows with their includes: each include is one query for a whole batch of rows,
 //! never one for each row.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use edgepress_site::definition::{Collection, Include, PAGE};
 use edgepress_site::problem::Problem;
 use edgepress_site::row::{Columns, Included, Row, Rows, Value};
+use edgepress_site::version::Version;
+use edgepress_store::database::capture::Keys;
 use edgepress_store::database::{Database, IncludeQuery, Order, Snapshot};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::codec;
 use crate::error::PublishError;
+use crate::key::{Group, KeyColumns, same_texts};
 use crate::progress::Progress;
+use crate::scope::Key;
+use crate::sort::{Item, Sorter};
 use crate::spool::{Records, Spool};
 
 /// Rows that are loaded and rendered together.
 pub(crate) const BATCH: usize = 500;
 
+/// More rows than this with a key that another row has, and nothing is published.
+const MAX_TWICE: usize = 10_000;
+
+/// A row with everything that belongs to it.
+pub(crate) struct Loaded {
+    pub(crate) row: Row,
+    /// Groups (by number) of whose documents another row makes the same.
+    pub(crate) twice: Vec<usize>,
+}
+
 /// Reads rows from one snapshot.
 pub(crate) struct Reader<'p> {
-    snapshot: Box<dyn Snapshot>,
+    pub(crate) snapshot: Box<dyn Snapshot>,
     /// Results of the includes that have no `on`, by collection and path of include names.
     whole: HashMap<String, Arc<Vec<Row>>>,
     progress: &'p Progress,
@@ -31,6 +46,8 @@ pub(crate) struct Reader<'p> {
 pub(crate) struct Spooled {
     columns: Columns,
     records: Records,
+    /// Digests of keys that several rows have.
+    twice: HashSet<Version>,
 }
 
 impl<'p> Reader<'p> {
@@ -40,11 +57,15 @@ impl<'p> Reader<'p> {
 
     /// Reads a collection's own query to its end. One connection can run one query at a time, so the
     /// rows wait in a spool while their includes are read from the same snapshot.
-    pub(crate) async fn spool(&mut self, collection: &Collection) -> Result<Spooled, PublishError> {
+    pub(crate) async fn spool(
+        &mut self,
+        collection: &Collection,
+        keys: &KeyColumns,
+    ) -> Result<Spooled, PublishError> {
         let mut spool = Spool::default();
         let Some(query) = &collection.query else {
             spool.push(&[])?;
-            return Ok(Spooled { columns: Arc::from([]), records: spool.read()? });
+            return Ok(Spooled { columns: Arc::from([]), records: spool.read()?, twice: HashSet::new() });
         };
         let failed = |source| rows_error(collection, "", source);
         let mut rows = self.snapshot.rows(query, Order::Any).await.map_err(failed)?;
@@ -52,24 +73,31 @@ impl<'p> Reader<'p> {
             return Err(row_error(collection, "", message));
         }
         let mut record = Vec::new();
+        let mut digests = Sorter::new();
         while let Some(batch) = rows.batches.next().await {
             let batch = batch.map_err(failed)?;
             self.progress.read(batch.len() as u64);
             for row in batch {
+                let key = keys.of_row(&row);
+                for (number, group) in keys.groups.iter().enumerate() {
+                    group.digest(number, &key).map(|digest| digests.push(digest)).transpose()?;
+                }
                 record.clear();
                 row.values.iter().for_each(|value| codec::put_value(&mut record, value));
                 spool.push(&record)?;
             }
         }
-        Ok(Spooled { columns: rows.columns, records: spool.read()? })
+        let twice = repeated(collection, digests)?;
+        Ok(Spooled { columns: rows.columns, records: spool.read()?, twice })
     }
 
     /// The next batch of rows, with everything that belongs to them; empty at the end.
     pub(crate) async fn batch(
         &mut self,
         collection: &Collection,
+        keys: &KeyColumns,
         spooled: &mut Spooled,
-    ) -> Result<Vec<Row>, PublishError> {
+    ) -> Result<Vec<Loaded>, PublishError> {
         let mut rows = Vec::new();
         for record in spooled.records.by_ref().take(BATCH) {
             let values = codec::values(&record?)?;
@@ -78,7 +106,47 @@ impl<'p> Reader<'p> {
         if !rows.is_empty() {
             self.include(collection, &collection.name, &collection.includes, &mut rows).await?;
         }
-        Ok(rows)
+        let loaded = |row| Loaded { twice: spooled.groups_of_others(keys, &row), row };
+        Ok(rows.into_iter().map(loaded).collect())
+    }
+
+    /// The rows that show what each of `wanted` shows, with everything that belongs to them: for each of
+    /// those none, one, or several where the rows are broken.
+    pub(crate) async fn keyed(
+        &mut self,
+        collection: &Collection,
+        keys: &KeyColumns,
+        group: &Group,
+        wanted: &[Key],
+    ) -> Result<Vec<Vec<Row>>, PublishError> {
+        let lists = match &collection.query {
+            None => vec![vec![Row::empty()]; wanted.len()],
+            Some(query) => {
+                let on = keys.names(group);
+                let query = IncludeQuery { query, on: &on, order_by: None, limit: None };
+                let lists = self.snapshot.included(query, wanted).await;
+                lists.map_err(|source| rows_error(collection, "", source))?
+            }
+        };
+        // The database may call more rows equal than show the same texts.
+        let shows = |wanted: &Key, row: &Row| same_texts(&group.part(&keys.of_row(row)), wanted);
+        let lists = lists.into_iter().zip(wanted).map(|(list, wanted)| {
+            list.into_iter().filter(|row| collection.query.is_none() || shows(wanted, row)).collect()
+        });
+        let lists: Vec<Vec<Row>> = lists.collect();
+        let lists = self.nested(collection, &collection.name, &collection.includes, lists).await?;
+        self.progress.read(lists.iter().map(Vec::len).sum::<usize>() as u64);
+        Ok(lists)
+    }
+
+    /// Runs a query that gives keys, at most `most`; nothing if there are more. The error is the database's
+    /// own message.
+    pub(crate) async fn keys(&mut self, query: &str, most: usize) -> Result<Option<Vec<Key>>, String> {
+        match self.snapshot.keys(query, most).await {
+            Ok(Keys::All(keys)) => Ok(Some(keys)),
+            Ok(Keys::TooMany) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// The first rows of a collection, at most `count` of one batch.
@@ -208,6 +276,47 @@ impl<'p> Reader<'p> {
         }
         let mut flat = flat.into_iter();
         Ok(lengths.into_iter().map(|length| flat.by_ref().take(length).collect()).collect())
+    }
+}
+
+impl Spooled {
+    fn groups_of_others(&self, keys: &KeyColumns, row: &Row) -> Vec<usize> {
+        if self.twice.is_empty() {
+            return Vec::new();
+        }
+        let key = keys.of_row(row);
+        let is_twice = |(number, group): (usize, &Group)| {
+            group.digest(number, &key).is_some_and(|digest| self.twice.contains(&digest)).then_some(number)
+        };
+        keys.groups.iter().enumerate().filter_map(is_twice).collect()
+    }
+}
+
+/// Digests that come more than once.
+fn repeated(collection: &Collection, digests: Sorter<Version>) -> Result<HashSet<Version>, PublishError> {
+    let mut twice = HashSet::new();
+    let mut last = None;
+    for digest in digests.sorted()? {
+        let digest = digest?;
+        if last.replace(digest) == Some(digest) {
+            twice.insert(digest);
+        }
+        if twice.len() > MAX_TWICE {
+            let message = "thousands of rows have a key that another row has: \
+                           put a column that tells the rows apart into the path";
+            return Err(row_error(collection, "", message.to_owned()));
+        }
+    }
+    Ok(twice)
+}
+
+impl Item for Version {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self.0);
+    }
+
+    fn get(record: &[u8]) -> Result<Self, PublishError> {
+        Ok(Self(edgepress_site::release::codec::Reader::new(record).array()?))
     }
 }
 

@@ -332,7 +332,7 @@ async fn mirror(
     found: &mut Verified,
     progress: &Progress,
 ) -> Result<(), PublishError> {
-    let cursor = match follower::read(&publisher.releases).await? {
+    let cursor = match follower::read(&publisher.releases, follower::OBJECTS).await? {
         Ok(cursor) => cursor,
         Err(error) => {
             found.bad(cursor_key(follower::OBJECTS), error.to_string());

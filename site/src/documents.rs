@@ -42,6 +42,20 @@ pub struct KeyError {
     pub reason: Box<Reason>,
 }
 
+impl KeyError {
+    /// Rows with the same key.
+    #[must_use]
+    pub fn twice(collection: &Collection, document: &Document, row: &Row) -> Self {
+        Self {
+            collection: collection.name.clone(),
+            pattern: document.path.to_string(),
+            key: describe(&document.path, row),
+            path: None,
+            reason: Box::new(Reason::Twice),
+        }
+    }
+}
+
 /// What can be wrong with a document of a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
@@ -54,6 +68,11 @@ pub enum Reason {
     /// The body could not be made.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// Another row makes the same document.
+    #[error(
+        "another row has the same path: put a column that tells the rows apart into the path, or mend the rows"
+    )]
+    Twice,
     /// The paged include is no list.
     #[error("`pages.of` names `{0}`, which is not a list of this row")]
     NoList(String),
@@ -112,10 +131,17 @@ impl Maker {
         &self.renderer
     }
 
-    /// Makes all documents of one row of a collection (by index). `row` is the same afterwards.
-    pub fn make(&self, collection: usize, row: &mut Row, mut each: impl FnMut(Result<Made, KeyError>)) {
+    /// Makes the documents of one row of a collection (by index), those that `wanted` takes (by index).
+    /// `row` is the same afterwards.
+    pub fn make(
+        &self,
+        collection: usize,
+        row: &mut Row,
+        wanted: impl Fn(usize) -> bool,
+        mut each: impl FnMut(Result<Made, KeyError>),
+    ) {
         let defined = &self.definition.site.collections[collection];
-        for (document, of) in defined.documents.iter().enumerate() {
+        for (document, of) in defined.documents.iter().enumerate().filter(|(document, _)| wanted(*document)) {
             match &of.pages {
                 None => {
                     let made = self.one(row, (collection, document, false), &of.path, None);
@@ -124,6 +150,25 @@ impl Maker {
                 Some(pages) => self.pages((collection, document), pages, row, &mut each),
             }
         }
+    }
+
+    /// The path that a document (by its indexes) has for a row with these column texts, or the path of one of
+    /// its pages; nothing if such a row has none, or it belongs to somebody else.
+    pub fn path<'t>(
+        &self,
+        (collection, document): (usize, usize),
+        page: Option<u32>,
+        text: impl Fn(&str) -> Option<Cow<'t, str>>,
+    ) -> Option<DocPath> {
+        let of = &self.definition.site.collections[collection].documents[document];
+        let first = of.pages.as_ref().and_then(|pages| pages.first.as_ref()).filter(|_| page == Some(1));
+        let text = |column: &str| match page {
+            Some(number) if column == PAGE => Some(number.to_string().into()),
+            _ => text(column),
+        };
+        let path = first.unwrap_or(&of.path).expand(text).ok()?;
+        self.router.owns(&path, (collection, document, first.is_some()), text).ok()?;
+        Some(path)
     }
 
     /// Makes the pages of one document: the row has each page's rows in turn, and in the end all again.

@@ -14,6 +14,8 @@ use crate::pattern::{Captures, Pattern};
 #[derive(Debug, Clone, Default)]
 pub struct Router {
     static_files: HashSet<DocPath>,
+    /// Their folders, without the root.
+    static_folders: HashSet<String>,
     literals: HashMap<DocPath, usize>,
     /// In order of definition; a paged document's pattern stands before its `first`.
     slots: Vec<Slot>,
@@ -27,6 +29,8 @@ struct Slot {
     document: usize,
     first_page: bool,
     pages: Option<FirstPage>,
+    /// The pattern's beginnings that end before one of its slashes.
+    folders: Vec<Pattern>,
 }
 
 /// What the pattern's `{page}` starts with.
@@ -109,6 +113,10 @@ impl Router {
     #[must_use]
     pub fn new(static_files: impl IntoIterator<Item = DocPath>, collections: &[Collection]) -> Self {
         let mut router = Self { static_files: static_files.into_iter().collect(), ..Self::default() };
+        for file in &router.static_files {
+            let slashes = file.as_str().match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+            router.static_folders.extend(slashes.map(|at| file.as_str()[..at].to_owned()));
+        }
         for (collection, defined) in collections.iter().enumerate() {
             for (document, defined) in defined.documents.iter().enumerate() {
                 let slot = |pattern: &Pattern, first_page, pages| Slot {
@@ -117,6 +125,7 @@ impl Router {
                     document,
                     first_page,
                     pages,
+                    folders: folders(pattern),
                 };
                 let first = defined.pages.as_ref().and_then(|pages| pages.first.as_ref());
                 let from = if first.is_some() { FirstPage::Elsewhere } else { FirstPage::Here };
@@ -147,6 +156,13 @@ impl Router {
     #[must_use]
     pub fn is_literal(&self, path: &str) -> bool {
         self.is_static(path) || self.literals.contains_key(path)
+    }
+
+    /// Whether a document or static file could have a path for which `path` would be a folder.
+    #[must_use]
+    pub fn is_folder(&self, path: &str) -> bool {
+        let mut folders = self.slots.iter().flat_map(|slot| &slot.folders);
+        self.static_folders.contains(path) || folders.any(|folder| folder.matches(path).is_some())
     }
 
     /// Who owns `path`, if anybody does.
@@ -213,6 +229,14 @@ impl Slot {
         let page = page_number(captures.get(PAGE)?)?;
         (page > 1 || matches!(from, FirstPage::Here)).then_some(captures)
     }
+}
+
+/// Beginnings of a pattern, each up to one of its slashes but the first.
+fn folders(pattern: &Pattern) -> Vec<Pattern> {
+    let text = pattern.as_str();
+    let slashes = text.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+    // Whatever stands before a slash can be a path: names of columns have no slash.
+    slashes.filter_map(|at| Pattern::parse(&text[..at]).ok()).collect()
 }
 
 /// The number of a page as a path writes it: decimal from 1, without leading zeros.

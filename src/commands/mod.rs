@@ -1,9 +1,11 @@
 //! The commands: each reads its arguments, calls one crate, prints the result.
 
+mod capture;
 mod dev;
 mod history;
 mod publish;
 mod serve;
+mod watch;
 
 use std::path::Path;
 
@@ -24,6 +26,9 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Check => check(&site, format).await,
         Command::Publish(options) => publish::publish(&options, &site, format).await,
         Command::Serve => serve::serve(&site, format).await,
+        Command::Impact { table, key } => capture::impact(&table, &key, &site, format).await,
+        Command::Capture { action } => capture::capture(action, &site, format).await,
+        Command::Followers => capture::followers(&site, format).await,
         Command::Releases { limit } => history::releases(&site, format, limit).await,
         Command::Diff { a, b } => history::diff(&site, format, a, b).await,
         Command::Rollback { release } => publish::rollback(&site, format, release).await,
@@ -42,15 +47,37 @@ fn new(dir: &Path, format: Format) -> Result<()> {
 async fn check(site: &Path, format: Format) -> Result<()> {
     let wired = Wired::open(site).await?;
     let database = wired.database().await?;
-    let checked = edgepress_publisher::check::check(&wired.source, &database).await?;
+    let checked = edgepress_publisher::check::check(&wired.publisher, &wired.source, &database).await?;
     let text = if checked.problems.is_empty() {
         let collections = output::count(checked.collections as u64, "collection");
         let samples = output::count(checked.samples, "sample document");
-        format!("no mistakes: {collections}, {samples} rendered")
+        format!("{}no mistakes: {collections}, {samples} rendered", plan(&checked))
     } else {
         let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
         format!("{}\n{}", problems.join("\n"), output::count(problems.len() as u64, "mistake"))
     };
     output::result(format, &checked, &text);
     if checked.problems.is_empty() { Ok(()) } else { Err(Told(WRONG_USE).into()) }
+}
+
+/// The impact plan for people, each collection's queries together, then the SQL that is still to be run.
+fn plan(checked: &edgepress_publisher::check::Checked) -> String {
+    let mut text = String::new();
+    for place in &checked.impact {
+        let include = if place.include.is_empty() { String::new() } else { format!(".{}", place.include) };
+        let precision = match (&place.why, &place.advice) {
+            (None, _) => "an edit touches exactly its documents".to_owned(),
+            (Some(why), None) => format!("an edit touches all documents: {why}"),
+            (Some(why), Some(advice)) => format!("an edit touches all documents: {why}; {advice}"),
+        };
+        text.push_str(&format!("{}{include} reads {}: {precision}\n", place.collection, place.table));
+    }
+    if !checked.capture.is_empty() {
+        text.push_str("\n-- to record edits, `edgepress publish` runs this, or you do:\n");
+        for statement in &checked.capture {
+            text.push_str(&format!("{statement};\n"));
+        }
+        text.push('\n');
+    }
+    text
 }

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use edgepress_publisher::progress::Progress;
-use edgepress_publisher::{Difference, Kind, Options, Report};
+use edgepress_publisher::{Difference, Kind, Options, Prepared, Report, Session};
 use serde::Serialize;
 
-use crate::cli::{self, Format};
+use super::watch::watch;
+use crate::cli::{self, Format, WAIT};
 use crate::failure::{FAILED, Told};
 use crate::output::{self, Bar};
 use crate::wire::Wired;
@@ -28,29 +29,40 @@ pub(crate) struct Printed<'a> {
 
 pub(crate) async fn publish(options: &cli::Publish, site: &Path, format: Format) -> Result<()> {
     let begun = Instant::now();
-    let wired = Wired::open(site).await?;
-    let database = wired.database().await?;
-    let progress = Arc::new(Progress::default());
-    let options = Options {
+    let asked = Options {
         full: options.full,
         dry_run: options.dry_run,
         yes: options.yes,
         resume: options.resume,
-        keep_going: options.keep_going,
+        keep_going: options.keep_going || options.watch,
         list: if options.dry_run { LISTED } else { 0 },
+        wait: Some(options.wait),
     };
+    if options.watch {
+        return watch(asked, site, format).await;
+    }
+    let wired = Wired::open(site).await?;
+    let database = wired.database().await?;
+    let progress = Arc::new(Progress::default());
     let bar = Bar::draw(&progress, format);
-    let report = wired.publisher.publish(&wired.source, &database, options, &progress).await;
+    let mut session = Session::new(wired.publisher.clone(), Prepared::new(wired.source.clone())?);
+    let report = session.publish(&database, asked, &progress).await;
     drop(bar);
-    print(&report?, &wired, begun, format);
+    let report = report?;
+    let followed = match options.dry_run || options.no_wait {
+        true => Ok(()),
+        false => wired.publisher.follow(options.full, asked.wait).await,
+    };
+    followed?;
+    print(&report, &wired, begun.elapsed().as_millis() as u64, format);
     Ok(())
 }
 
 pub(crate) async fn rollback(site: &Path, format: Format, release: u64) -> Result<()> {
     let begun = Instant::now();
     let wired = Wired::open(site).await?;
-    let report = edgepress_publisher::rollback(&wired.publisher, release).await?;
-    print(&report, &wired, begun, format);
+    let report = edgepress_publisher::rollback(&wired.publisher, release, Some(WAIT)).await?;
+    print(&report, &wired, begun.elapsed().as_millis() as u64, format);
     if format == Format::Text {
         eprintln!("the site is held: `edgepress publish --resume` releases edits again");
     }
@@ -58,8 +70,7 @@ pub(crate) async fn rollback(site: &Path, format: Format, release: u64) -> Resul
 }
 
 /// Prints a report.
-pub(crate) fn print(report: &Report, wired: &Wired, begun: Instant, format: Format) {
-    let elapsed_ms = begun.elapsed().as_millis() as u64;
+pub(crate) fn print(report: &Report, wired: &Wired, elapsed_ms: u64, format: Format) {
     let printed = Printed { report, requests: wired.requests(), elapsed_ms };
     output::result(format, &printed, &text(report, elapsed_ms));
 }

@@ -84,6 +84,7 @@ impl Shop {
             objects: Some(bucket),
             clock: Arc::new(move || clock.load(Ordering::SeqCst)),
             writer: "shop".to_owned(),
+            consumer: "the bucket".to_owned(),
             threads: 2,
         }
     }
@@ -127,7 +128,9 @@ impl Shop {
     /// Goes back to a release.
     pub(crate) async fn rollback(&self, number: u64) -> Report {
         self.clock.fetch_add(MINUTE, Ordering::SeqCst);
-        edgepress_publisher::rollback(&self.publisher().await, number).await.expect("nothing is in the way")
+        edgepress_publisher::rollback(&self.publisher().await, number, None)
+            .await
+            .expect("nothing is in the way")
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use edgepress_site::definition::{Definition, Include};
 use edgepress_site::row::Columns;
 use edgepress_store::database::capture::{Catalog, Table};
+use edgepress_store::database::{DatabaseError, Order, Snapshot};
 
 /// What is known of the database and of the site's queries.
 #[derive(Debug, Clone)]
@@ -15,4 +17,32 @@ pub struct Facts {
     pub tables: HashMap<String, BTreeSet<Table>>,
     /// The columns of each query, by its own text.
     pub columns: HashMap<String, Columns>,
+}
+
+/// Gathers the facts about a site's queries.
+pub async fn gather(snapshot: &mut dyn Snapshot, site: &Definition) -> Result<Facts, DatabaseError> {
+    let mut facts =
+        Facts { catalog: snapshot.catalog().await?, tables: HashMap::new(), columns: HashMap::new() };
+    let mut queries: Vec<(&str, Option<&str>)> = Vec::new();
+    let mut includes: Vec<&Include> = Vec::new();
+    for collection in &site.collections {
+        queries.extend(collection.query.as_deref().map(|query| (query, None)));
+        includes.extend(&collection.includes);
+    }
+    while let Some(include) = includes.pop() {
+        queries.push((&include.query, include.order_by.as_deref()));
+        includes.extend(&include.includes);
+    }
+    for (query, order_by) in queries {
+        let text = super::plan::ordered(query, order_by);
+        if !facts.tables.contains_key(&text) {
+            let tables = snapshot.tables(&text).await?;
+            facts.tables.insert(text, tables);
+        }
+        if !facts.columns.contains_key(query) {
+            let columns = snapshot.rows(query, Order::Any).await?.columns;
+            facts.columns.insert(query.to_owned(), columns);
+        }
+    }
+    Ok(facts)
 }

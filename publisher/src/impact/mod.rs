@@ -27,7 +27,8 @@ use self::plan::{Asked, Plan};
 use self::terms::Writer;
 use self::wrong::{Mistake, is_made};
 
-pub use facts::Facts;
+pub use facts::{Facts, gather};
+pub(crate) use sql::quoted;
 
 /// Why a change cannot be followed to the keys it touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -407,7 +408,7 @@ impl Asking<'_> {
 
     /// The keys of the rows of `around` to which rows of `place` with the keys that `query` gives belong.
     fn joined(&self, place: &Place, around: &Place, query: &str) -> String {
-        let quoted = |column: &str| sql::quoted(self.dialect, column).to_string();
+        let quoted = |column: &str| quoted(self.dialect, column).to_string();
         let outputs: Vec<String> = around
             .keys
             .iter()

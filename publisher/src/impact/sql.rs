@@ -108,7 +108,7 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
 }
 
 /// An identifier for a name.
-pub(super) fn quoted(dialect: Dialect, name: &str) -> Ident {
+pub(crate) fn quoted(dialect: Dialect, name: &str) -> Ident {
     let Dialect::Sqlite = dialect;
     Ident::with_quote('"', name.replace('"', "\"\""))
 }

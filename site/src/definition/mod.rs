@@ -35,3 +35,9 @@ pub fn parse(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) 
 
 #[cfg(test)]
 mod tests;
+
+/// Reads a duration as `site.toml` writes it: `50ms`, `1s`, `5m`, `1h`, `1d`.
+#[must_use]
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    words::duration(text).ok()
+}

@@ -8,6 +8,8 @@ pub mod conformance;
 mod counted;
 mod directory;
 #[cfg(any(test, feature = "testing"))]
+mod memory;
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 use std::fmt;
@@ -19,6 +21,8 @@ use bytes::Bytes;
 
 pub use counted::Counted;
 pub use directory::Directory;
+#[cfg(any(test, feature = "testing"))]
+pub use memory::Memory;
 
 /// Names the content of one object at one moment, for compare-and-set.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -122,13 +122,16 @@ impl Changes {
     }
 }
 
+/// Makes the SELECT of a table's images, for the columns that a query reads.
+pub type ImageSource = Arc<dyn Fn(&BTreeSet<String>) -> String + Send + Sync>;
+
 /// The old and new images of a table's changed rows.
 #[derive(Clone)]
 pub struct Images {
     /// How many changes there were.
     pub count: u64,
     /// The SELECT that gives them, for the columns that a query reads.
-    pub source: Arc<dyn Fn(&BTreeSet<String>) -> String + Send + Sync>,
+    pub source: ImageSource,
 }
 
 impl Images {

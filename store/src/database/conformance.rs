@@ -3,6 +3,8 @@
 //! The SQL is what all of them understand. Each function keeps to tables of its own. They panic where
 //! the database fails.
 
+pub mod capture;
+
 use async_trait::async_trait;
 use edgepress_site::row::{Row, Value};
 use futures_util::StreamExt as _;

@@ -9,11 +9,16 @@ pub mod conformance;
 mod sqlite;
 mod text;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
 use futures_util::stream::BoxStream;
 
 pub use sqlite::Sqlite;
+
+use self::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
 
 /// A failed operation on the database.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +92,9 @@ pub trait Database: Send + Sync {
 
     /// A number that changes whenever somebody else has committed to the database.
     async fn data_version(&self) -> Result<i64, DatabaseError>;
+
+    /// Records edits, where the database can.
+    fn capture(&self) -> Option<&dyn Capture>;
 }
 
 /// One moment of a database.
@@ -102,4 +110,20 @@ pub trait Snapshot: Send {
         include: IncludeQuery<'_>,
         parents: &[Vec<Value>],
     ) -> Result<Vec<Vec<Row>>, DatabaseError>;
+
+    /// The tables and views as they are at this moment.
+    async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError>;
+
+    /// The base tables that the database reads to answer `query`, as its own planner says; virtual tables
+    /// among them.
+    async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError>;
+
+    /// What changed since `seen`, up to this moment.
+    async fn changes(&mut self, seen: &Seen) -> Result<Changes, DatabaseError>;
+
+    /// What this moment has seen of the changes; nothing if nothing is captured.
+    async fn seen(&mut self) -> Result<Option<Seen>, DatabaseError>;
+
+    /// The distinct rows of `query`, told apart by bytes and types, never by collation; at most `most`.
+    async fn keys(&mut self, query: &str, most: usize) -> Result<Keys, DatabaseError>;
 }

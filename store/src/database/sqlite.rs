@@ -1,15 +1,19 @@
 //! SQLite databases.
 //!
-//! Owns the connections to one file and what is read through them. Refuses to write: only the schema
-//! script of a new database does. Journal modes stay as they are.
+//! Owns the connections to one file and what is read through them. Refuses to write, but for the schema
+//! script of a new database and our own tables where edits are captured; until then the journal mode stays
+//! as it is.
 
+mod capture;
+mod catalog;
+mod known;
 mod open;
 #[cfg(test)]
 mod tests;
 mod values;
 mod wrap;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::iter::repeat_n;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +29,8 @@ use tokio::sync::Mutex;
 
 use self::open::{Connected, Location, message};
 use self::values::{bind, decode, key_bytes};
-use self::wrap::{Include, PREFIX, included, is_whole, most_parents, ordered};
+use self::wrap::{Include, PREFIX, distinct, included, is_whole, most_parents, ordered};
+use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
 use super::text::{order_terms, single_select};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
@@ -90,6 +95,7 @@ impl Sqlite {
         let schema = sqlx::query_scalar(first).fetch_one(&mut *transaction).await;
         let schema = schema.map_err(failed)?;
         Ok(SqliteSnapshot {
+            connected,
             abandoned,
             transaction,
             schema,
@@ -116,10 +122,15 @@ impl Database for Sqlite {
             sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *watch).await.map_err(failed)?;
         Ok(replaced << 32 | version & 0xffff_ffff)
     }
+
+    fn capture(&self) -> Option<&dyn Capture> {
+        Some(self)
+    }
 }
 
 /// One moment of a SQLite database; rolled back when dropped.
 struct SqliteSnapshot {
+    connected: Arc<Connected>,
     /// Set when this is dropped: a query that still runs then is interrupted.
     abandoned: Arc<AtomicBool>,
     transaction: Transaction<'static, sqlx::Sqlite>,
@@ -138,6 +149,18 @@ impl Drop for SqliteSnapshot {
 }
 
 impl SqliteSnapshot {
+    async fn schema(&mut self) -> Result<Arc<catalog::Schema>, DatabaseError> {
+        Sqlite::schema_of(&self.connected, &mut self.transaction).await.map_err(failed)
+    }
+
+    /// How our tables stand, if they are there.
+    async fn standing(&mut self) -> Result<Option<capture::seen::Standing>, DatabaseError> {
+        if !capture::plan::is_there(&*self.schema().await?) {
+            return Ok(None);
+        }
+        capture::seen::Standing::read(&mut self.transaction).await.map(Some).map_err(failed)
+    }
+
     /// Prepared statements are kept by their text, across snapshots; with the schema's number in it, none
     /// outlives the schema it was prepared under.
     fn tagged(&self, sql: &str) -> String {
@@ -260,6 +283,56 @@ impl Snapshot for SqliteSnapshot {
             lists.extend(self.included_chunk(&include, chunk, narrow).await?.into_iter().map(Some));
         }
         Ok(hand_out(lists, &wanted))
+    }
+
+    async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError> {
+        Ok(Arc::clone(&self.schema().await?.catalog))
+    }
+
+    async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError> {
+        let query = single_select(query)?;
+        if let Some(tables) = self.connected.known().tables(self.schema, query) {
+            return Ok(tables);
+        }
+        let schema = self.schema().await?;
+        let tables = schema.tables(&mut self.transaction, query).await.map_err(failed)?;
+        self.connected.known().set_tables(self.schema, query, &tables);
+        Ok(tables)
+    }
+
+    async fn changes(&mut self, seen: &Seen) -> Result<Changes, DatabaseError> {
+        let Some(standing) = self.standing().await? else {
+            return Ok(Changes {
+                seen: Seen(String::new()),
+                everything: Some("edits of the database are not captured".to_owned()),
+                whole: BTreeSet::new(),
+                tables: <_>::default(),
+                oldest: None,
+            });
+        };
+        capture::seen::changes(&mut self.transaction, standing, seen).await.map_err(failed)
+    }
+
+    async fn seen(&mut self) -> Result<Option<Seen>, DatabaseError> {
+        Ok(self.standing().await?.map(|standing| standing.seen()))
+    }
+
+    async fn keys(&mut self, query: &str, most: usize) -> Result<Keys, DatabaseError> {
+        let query = single_select(query)?;
+        let explain = format!("EXPLAIN SELECT * FROM ({query}\n)");
+        let steps = catalog::steps(&mut self.transaction, &explain).await.map_err(failed)?;
+        let width = steps.iter().find(|step| step.opcode == "ResultRow").map_or(0, |step| step.p2);
+        let width = usize::try_from(width).unwrap_or_default();
+        let columns: Columns = (1..=width).map(|number| format!("edgepress_k{number}").into()).collect();
+        // Their texts differ every time: kept, they would drive out those that are used again.
+        let sql = AssertSqlSafe(distinct(query, &columns, most));
+        let rows =
+            sqlx::query(sql).persistent(false).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+        if rows.len() > most {
+            return Ok(Keys::TooMany);
+        }
+        let key = |(number, row)| Ok(decode(row, &columns, number)?.0.values);
+        (1..).zip(&rows).map(key).collect::<Result<_, _>>().map(Keys::All)
     }
 }
 

@@ -67,6 +67,61 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// The SELECT of a view, from its CREATE VIEW.
+pub(super) fn view_select(sql: &str) -> Option<&str> {
+    let mut depth = 0;
+    for (number, token) in tokens(sql).enumerate() {
+        let Token { start, end, kind } = token.ok()?;
+        depth = nested(depth, kind).ok()?;
+        // CREATE VIEW name, then perhaps its columns.
+        if number > 2 && depth == 0 && sql[start..end].eq_ignore_ascii_case("as") {
+            return single_select(&sql[end..]).ok();
+        }
+    }
+    None
+}
+
+/// The terms of an index and, if it is partial, its condition, from its CREATE INDEX.
+pub(super) fn index_parts(sql: &str) -> Option<(Vec<&str>, Option<&str>)> {
+    let mut depth = 0;
+    let mut terms = Vec::new();
+    let mut term: Option<(usize, usize)> = None;
+    let mut closed = false;
+    for token in tokens(sql) {
+        let Token { start, end, kind } = token.ok()?;
+        let before = depth;
+        depth = nested(depth, kind).ok()?;
+        if closed {
+            let is_where = sql[start..end].eq_ignore_ascii_case("where");
+            return is_where.then(|| (terms, Some(sql[end..].trim())));
+        }
+        let ends = (kind == Kind::Comma && depth == 1) || (kind == Kind::Close && depth == 0);
+        if ends {
+            terms.push(&sql[term?.0..term?.1]);
+            term = None;
+            closed = depth == 0;
+        } else if before > 0 && !["asc", "desc"].iter().any(|word| sql[start..end].eq_ignore_ascii_case(word))
+        {
+            term = Some((term.map_or(start, |(start, _)| start), end));
+        }
+    }
+    closed.then_some((terms, None))
+}
+
+/// Everything in a text that may be a name, without its quotes.
+pub(super) fn names_in(text: &str) -> impl Iterator<Item = String> {
+    tokens(text).filter_map(|token| {
+        let Token { start, end, kind } = token.ok()?;
+        let token = &text[start..end];
+        let first = token.chars().next()?;
+        match first {
+            '\'' | '"' | '`' | '[' => Some(token[1..token.len() - 1].to_owned()),
+            _ if kind == Kind::Other && is_word(first) => Some(token.to_owned()),
+            _ => None,
+        }
+    })
+}
+
 fn refused(message: impl Into<String>) -> DatabaseError {
     DatabaseError::Query { message: message.into() }
 }
@@ -220,6 +275,44 @@ mod tests {
         ] {
             assert_eq!(order_terms(terms).ok(), expected, "{terms}");
         }
+    }
+
+    #[test]
+    fn a_view_is_cut_to_its_select() {
+        for (sql, expected) in [
+            ("CREATE VIEW v AS SELECT 1", Some("SELECT 1")),
+            (
+                "CREATE VIEW \"as\" (a, \"as\") as -- here\n WITH q AS (SELECT 1) SELECT * FROM q;",
+                Some("WITH q AS (SELECT 1) SELECT * FROM q"),
+            ),
+            ("CREATE VIEW [a b]AS SELECT 1 AS x -- done", Some("SELECT 1 AS x")),
+            ("CREATE VIEW v", None),
+        ] {
+            assert_eq!(view_select(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn an_index_is_cut_to_its_terms_and_condition() {
+        for (sql, terms, condition) in [
+            ("CREATE UNIQUE INDEX i ON t (a)", vec!["a"], None),
+            (
+                "CREATE INDEX \"i (\" ON \"t)\" (lower(a) DESC, (b + 1), c COLLATE NOCASE asc)",
+                vec!["lower(a)", "(b + 1)", "c COLLATE NOCASE"],
+                None,
+            ),
+            ("CREATE INDEX i ON t(a) WHERE b IN (1, 2) -- some", vec!["a"], Some("b IN (1, 2) -- some")),
+        ] {
+            assert_eq!(index_parts(sql), Some((terms, condition)), "{sql}");
+        }
+        assert_eq!(index_parts(""), None);
+    }
+
+    #[test]
+    fn names_are_found_whatever_their_quotes() {
+        let text = "SELECT a.\"b c\", 'd' FROM [e], `f` -- g";
+        let names: Vec<_> = names_in(text).collect();
+        assert_eq!(names, ["SELECT", "a", "b c", "d", "FROM", "e", "f"]);
     }
 
     #[test]

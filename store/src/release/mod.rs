@@ -203,4 +203,22 @@ impl Blocking {
             };
         }
     }
+
+    /// The first entry of the tree under `root` whose path is `path` or comes after it.
+    ///
+    /// # Errors
+    /// A node cannot be read.
+    pub fn first_from(&self, root: &Child, path: &str) -> Result<Option<Entry>, ReleaseError> {
+        let mut child = root.clone();
+        loop {
+            let node = self.load(&child)?;
+            child = match &*node {
+                Node::Leaf(entries) => return Ok(entries.iter().find(|entry| &*entry.path >= path).cloned()),
+                Node::Inner(children) => match children.iter().find(|child| &*child.last >= path) {
+                    Some(child) => child.clone(),
+                    None => return Ok(None),
+                },
+            };
+        }
+    }
 }

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::Mutex;
 
+use super::known::Known;
 use crate::database::DatabaseError;
 
 /// Connections for snapshots; whoever wants more waits.
@@ -37,6 +38,10 @@ pub(super) struct Connected {
     pub(super) watch: Mutex<SqliteConnection>,
     /// Device and inode: another file at the same path is another database.
     pub(super) identity: (u64, u64),
+    /// The one connection that writes, only to what is ours; opened when first needed.
+    pub(super) writer: Mutex<Option<SqliteConnection>>,
+    /// What is known of the schema, by its number.
+    pub(super) known: std::sync::Mutex<Known>,
 }
 
 impl Location {
@@ -136,7 +141,55 @@ impl Location {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Ok(Connected { pool, watch: Mutex::new(watch), identity })
+        Ok(Connected {
+            pool,
+            watch: Mutex::new(watch),
+            identity,
+            writer: Mutex::default(),
+            known: <_>::default(),
+        })
+    }
+
+    /// A connection that may write.
+    pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, DatabaseError> {
+        let options = self.options.clone().foreign_keys(false);
+        options.connect().await.map_err(|error| self.cannot_write(&error))
+    }
+
+    /// Why our own tables cannot be written, and what to do.
+    pub(super) fn cannot_write(&self, error: &sqlx::Error) -> DatabaseError {
+        let code = match error {
+            sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<i32>().ok()),
+            _ => None,
+        };
+        let path = self.path.display();
+        let reason = message(error);
+        // The low byte of an extended code is the code: SQLITE_BUSY, _LOCKED, _READONLY, _FULL, _CANTOPEN.
+        match code.map(|code| code & 0xff) {
+            Some(5 | 6) => self.error(format!(
+                "{reason}: another process has held {path} locked for {} seconds; let it end its \
+                 transaction and try again",
+                BUSY.as_secs()
+            )),
+            Some(8 | 14) => self.error(format!(
+                "{reason}: edits cannot be captured unless {path} and its folder may be written; give this \
+                 user write access to both"
+            )),
+            Some(13) => self.error(format!("{reason}: make space on the disk of {path}")),
+            _ => self.error(reason),
+        }
+    }
+}
+
+impl Connected {
+    /// What is known of the schema.
+    pub(super) fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        // It is only a memory: one that a panic left half written is no worse than none.
+        self.known.lock().unwrap_or_else(|poisoned| {
+            let mut known = poisoned.into_inner();
+            *known = Known::default();
+            known
+        })
     }
 }
 

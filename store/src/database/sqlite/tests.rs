@@ -45,6 +45,12 @@ async fn sqlite_is_a_database() {
     conformance::all(&database, &other).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_captures_edits() {
+    let (_folder, database, other) = database("PRAGMA user_version = 1").await;
+    conformance::capture::all(&database, &other).await;
+}
+
 #[tokio::test]
 async fn a_database_in_rollback_journal_mode_stays_so() {
     let (_folder, database, other) = database("CREATE TABLE t (id INTEGER); INSERT INTO t VALUES (1)").await;

@@ -36,6 +36,14 @@ pub(super) fn ordered(query: &str, columns: &Columns, order_by: Option<&str>) ->
     format!("WITH edgepress_q({names}) AS ({query}\n) SELECT * FROM edgepress_q ORDER BY {order}")
 }
 
+/// The rows of `query`, each once by its bytes and types, and one more than `most` if there are so many.
+/// Behind the columns comes what their types are.
+pub(super) fn distinct(query: &str, columns: &Columns, most: usize) -> String {
+    let (names, ties) = (names(columns), ties(columns));
+    let limit = most.saturating_add(1).min(i64::MAX.unsigned_abs() as usize);
+    format!("WITH edgepress_q({names}) AS ({query}\n) SELECT DISTINCT {ties} FROM edgepress_q LIMIT {limit}")
+}
+
 /// The rows of an include for `parents` parents, whose keys are its parameters, parent by parent. Its
 /// columns are followed by the parent's ordinal.
 ///

@@ -1,33 +1,30 @@
-//! Followers: whatever is kept in step with the releases by applying the difference between two of
-//! them.
+//! The mirror: current documents at their own paths.
 //!
-//! Owns the durable cursor and the mirror of current documents at their own paths. A cursor names the
-//! release a follower has reached and, while it works, the one it is applying: what was begun is
-//! finished before anything newer, so a crash leaves nothing half old.
+//! Owns how they are written and removed: adds before removals, neighbours read together. Refuses to know
+//! from which release to which; the cursor says.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use edgepress_site::definition::Definition;
 use edgepress_site::policy::{Policy, PolicyDigest};
 use edgepress_site::release::codec::Reader;
-use edgepress_site::release::cursor::Reached;
-use edgepress_site::release::diff::Entries;
-use edgepress_site::release::sealed::SealError;
-use edgepress_site::release::{Change, Current, Cursor, Diff, Entry, Index};
+use edgepress_site::release::definition::ReleaseDefinition;
+use edgepress_site::release::{Change, Current, Diff, Entry, Index};
 use edgepress_store::bucket::{self, Bucket, Headers, Put};
-use edgepress_store::release::{Blocking, ReleaseError, Releases, cursor_key};
+use edgepress_store::release::{Blocking, Releases};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 
-use crate::Publisher;
+use super::{Follower, Goal};
 use crate::codec;
 use crate::error::PublishError;
 use crate::sort::{Item, Sorter};
 
 /// Documents that are mirrored together.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 
 /// Batches at work at the same time.
 const BATCHES: usize = 2;
@@ -35,103 +32,44 @@ const BATCHES: usize = 2;
 /// The follower that mirrors current documents.
 pub const OBJECTS: &str = "objects";
 
-/// Where the objects' follower stands; the inner error says that the cursor cannot be believed.
-pub(crate) async fn read(releases: &Releases) -> Result<Result<Cursor, SealError>, PublishError> {
-    let object = releases.bucket().get(&cursor_key(OBJECTS)).await?;
-    Ok(object.map_or_else(|| Ok(Cursor::default()), |object| Cursor::decode(&object.body)))
+/// The mirror in one bucket.
+pub(crate) struct Objects {
+    pub(crate) releases: Releases,
+    pub(crate) objects: Arc<dyn Bucket>,
 }
 
-/// The greatest release number that the cursor names: numbers are not used twice, even where `current`
-/// was lost.
-pub(crate) async fn used(releases: &Releases) -> Result<u64, PublishError> {
-    Ok(read(releases).await?.map_or(0, |cursor| cursor.number()))
-}
-
-async fn write(cursor: &Cursor, releases: &Releases) -> Result<(), PublishError> {
-    let headers = Headers {
-        content_type: Some("text/plain; charset=utf-8".into()),
-        cache_control: Some("no-store".into()),
-    };
-    let put = Put { key: cursor_key(OBJECTS), body: cursor.encode().into(), headers };
-    Ok(releases.bucket().put(put).await?)
-}
-
-/// The mirror's bucket as a cursor names it: only if it is not the releases' own.
+/// A mirror's bucket as a cursor names it: only if it is not the releases' own.
 pub(crate) fn other(releases: &Releases, objects: &dyn Bucket) -> Option<String> {
     (objects.name() != releases.bucket().name()).then(|| objects.name().to_owned())
 }
 
-/// The index of a release that a cursor names, or `None` if it cannot be believed.
-async fn index(releases: &Releases, named: &Reached) -> Result<Option<Index>, PublishError> {
-    let error = match releases.index_at(&named.index, named.root).await {
-        Ok(index) => return Ok(Some(index)),
-        Err(error) => error,
-    };
-    let Some((object, what)) = error.damage() else { return Err(error.into()) };
-    tracing::warn!(
-        release = named.number,
-        object,
-        "the mirror is made anew, as what it held cannot be told: {what}"
-    );
-    Ok(None)
+impl Objects {
+    fn mirror(&self, definition: &ReleaseDefinition) -> Mirror {
+        Mirror {
+            releases: self.releases.clone(),
+            objects: self.objects.clone(),
+            policies: policies(&definition.site),
+        }
+    }
 }
 
-/// Brings the mirror in `objects` to the live release. `anew`: writes every object, whatever the cursor
-/// says.
-pub(crate) async fn follow(
-    publisher: &Publisher,
-    objects: &Arc<dyn Bucket>,
-    (current, new): (&Current, &Index),
-    site: &Definition,
-    anew: bool,
-) -> Result<(), PublishError> {
-    let releases = &publisher.releases;
-    let bucket = other(releases, objects);
-    let mut cursor = match read(releases).await? {
-        Ok(cursor) if cursor.bucket == bucket => cursor,
-        Ok(_) => Cursor { bucket, ..Cursor::default() },
-        Err(error @ SealError::Later(_)) if !anew => {
-            let what = format!("{} in {}", cursor_key(OBJECTS), releases.bucket().name());
-            return Err(PublishError::File { what, source: std::io::Error::other(error) });
-        }
-        Err(error) => {
-            tracing::warn!("the mirror is made anew, as its cursor cannot be believed: {error}");
-            Cursor { bucket, ..Cursor::default() }
-        }
-    };
-    let mirror = Mirror { releases: releases.clone(), objects: objects.clone(), policies: policies(site) };
-    // What lies in the mirror, if that is known.
-    let mut old = match &cursor.reached {
-        Some(reached) => index(releases, reached).await?,
-        None if current.live().parent == 0 => Some(Index::default()),
-        None => None,
-    };
-    let goal = Reached::of(current.live());
-    if let Some(applying) = cursor.applying.take().filter(|applying| *applying != goal)
-        && let Some(reached) = old.take()
-    {
-        old = index(releases, &applying).await?;
-        if let Some(begun) = &old {
-            mirror.apply(&reached, begun).await?;
-            cursor.reached = Some(applying);
-            write(&cursor, releases).await?;
-        }
+#[async_trait]
+impl Follower for Objects {
+    fn name(&self) -> &'static str {
+        OBJECTS
     }
-    if cursor.reached.as_ref() == Some(&goal) && old.is_some() && !anew {
-        return Ok(());
+
+    fn place(&self) -> Option<String> {
+        other(&self.releases, &*self.objects)
     }
-    if anew || old.as_ref().is_none_or(|old| old.root() != goal.root) {
-        cursor.reached.take_if(|_| old.is_none());
-        cursor.applying = Some(goal.clone());
-        write(&cursor, releases).await?;
-        match &old {
-            Some(old) if !anew => mirror.apply(old, new).await?,
-            old => mirror.make(old.as_ref(), current, new).await?,
-        }
+
+    async fn apply(&self, old: &Index, goal: &Goal) -> Result<(), PublishError> {
+        self.mirror(&goal.definition).apply(old, &goal.index).await
     }
-    cursor.reached = Some(goal);
-    cursor.applying = None;
-    write(&cursor, releases).await
+
+    async fn make(&self, old: Option<&Index>, goal: &Goal) -> Result<(), PublishError> {
+        self.mirror(&goal.definition).make(old, &goal.current, &goal.index).await
+    }
 }
 
 fn policies(site: &Definition) -> HashMap<PolicyDigest, Policy> {
@@ -342,21 +280,4 @@ impl Eq for Placed {}
 /// The key of a document's own path.
 pub(crate) fn key(entry: &Entry) -> &str {
     entry.path.strip_prefix('/').unwrap_or(&entry.path)
-}
-
-/// All documents of a release, as they are found.
-pub(crate) fn entries(releases: &Releases, index: Index) -> mpsc::Receiver<Result<Entry, ReleaseError>> {
-    let (sender, receiver) = mpsc::channel(BATCH);
-    let nodes = releases.blocking();
-    tokio::task::spawn_blocking(move || {
-        for tree in index.collections.values() {
-            for entry in Entries::new(Some(tree), &nodes) {
-                let is_end = entry.is_err();
-                if sender.blocking_send(entry).is_err() || is_end {
-                    return;
-                }
-            }
-        }
-    });
-    receiver
 }

@@ -1,0 +1,102 @@
+//! A site made ready: its definition parsed, its templates compiled, its static files' versions known.
+//!
+//! Owns the mistakes that can be found without rows. Refuses to read the database.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use edgepress_site::documents::Maker;
+use edgepress_site::problem::{Problem, Problems};
+use edgepress_site::release::definition::{RENDERER, ReleaseDefinition};
+use edgepress_site::render::Limits;
+use edgepress_site::version::Version;
+
+use crate::error::PublishError;
+use crate::source::{MAX_STATIC, Source};
+
+/// Static files by path: where each lies, and its version.
+pub(crate) type StaticFiles = Arc<BTreeMap<String, (PathBuf, Version)>>;
+
+/// A site made ready to publish.
+#[derive(Clone)]
+pub struct Prepared {
+    /// The site as it was read.
+    pub source: Source,
+    pub(crate) maker: Arc<Maker>,
+    pub(crate) files: StaticFiles,
+}
+
+impl Prepared {
+    /// Makes a site ready.
+    ///
+    /// # Errors
+    /// The site has mistakes, or a static file cannot be read.
+    pub fn new(source: Source) -> Result<Self, PublishError> {
+        let (definition, files) = definition(&source)?;
+        let maker = Maker::new(definition, &source.site.templates, Limits::default())?;
+        let problems = names(&source, &maker);
+        if !problems.is_empty() {
+            return Err(Problems(problems).into());
+        }
+        Ok(Self { source, maker: Arc::new(maker), files })
+    }
+}
+
+/// What the release is made with, and its static files.
+fn definition(source: &Source) -> Result<(ReleaseDefinition, StaticFiles), PublishError> {
+    let mut files = BTreeMap::new();
+    for (path, file) in &source.static_files {
+        let version = Version::of(&read_static(file)?);
+        files.insert(path.as_str().to_owned(), (file.clone(), version));
+    }
+    let definition = ReleaseDefinition {
+        renderer: RENDERER,
+        site: source.site.definition.clone(),
+        templates: source.templates.clone(),
+        static_files: files.iter().map(|(path, (_, version))| (path.clone(), *version)).collect(),
+    };
+    Ok((definition, Arc::new(files)))
+}
+
+/// A static file's content.
+pub(crate) fn read_static(file: &Path) -> Result<Vec<u8>, PublishError> {
+    let failed = |source| PublishError::File {
+        what: format!("cannot read the static file {}", file.display()),
+        source,
+    };
+    let size = std::fs::metadata(file).map_err(failed)?.len();
+    if size > MAX_STATIC {
+        let message = format!("it has {size} bytes; static files have at most {MAX_STATIC}");
+        return Err(failed(std::io::Error::other(message)));
+    }
+    std::fs::read(file).map_err(failed)
+}
+
+/// Names in the definition that nothing has: templates, the document served with 404.
+fn names(source: &Source, maker: &Maker) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let site = &source.site.definition;
+    for document in site.collections.iter().flat_map(|collection| &collection.documents) {
+        if let Some(template) =
+            document.template.as_ref().filter(|template| !maker.renderer().contains(template))
+        {
+            let known: Vec<&str> = source.templates.keys().map(String::as_str).collect();
+            problems.push(Problem::error(
+                &source.file,
+                Some(document.line),
+                format!("there is no template `{template}` in the folder {}", source.site.templates),
+                format!("write it, or name one of: {}", known.join(", ")),
+            ));
+        }
+    }
+    if let Some(path) = site.not_found.as_ref().filter(|path| !maker.router().is_literal(path.as_str())) {
+        problems.push(Problem::error(
+            &source.file,
+            None,
+            format!("`not_found` names {path}, but no document and no static file has exactly this path"),
+            "add a collection without a query that makes it, or remove `not_found`",
+        ));
+    }
+    problems
+}

@@ -1,0 +1,346 @@
+//! The tables and triggers that capture a table, as text.
+//!
+//! Owns what a trigger does in the owner's statement: so little, and in such plain SQL, that it works in
+//! every program with SQLite 3.34 or newer and cannot fail or block. Refuses to run anything.
+
+use std::collections::BTreeSet;
+
+use super::names::{LOG, Trigger, change_table};
+use crate::database::sqlite::catalog::{
+    Affinity, ColumnDetails, Details, ROWID_NAMES, Term, TermContent, Unique,
+};
+use crate::database::text::quoted;
+
+/// Bits of a mask: columns further on share them. The sign bit marks rows that came or went.
+const MASK_BITS: usize = 62;
+/// The log never spans more changes than this: a publisher that is away for weeks costs a bounded file.
+/// Beyond it triggers record nothing, which is known from the span itself.
+pub(super) const MOST_CHANGES: i64 = 1_000_000;
+
+/// A table and the columns of it that are captured.
+pub(super) struct Target<'a> {
+    pub(super) table: &'a str,
+    /// Its number among the captured tables.
+    pub(super) id: i64,
+    pub(super) details: &'a Details,
+    /// Captured columns, in order.
+    pub(super) columns: Vec<String>,
+}
+
+/// The captured columns among `wanted`: those that the table has, in its order and spelling; then names by
+/// which its rows' numbers are read.
+pub(super) fn captured_columns(details: &Details, wanted: &BTreeSet<String>) -> Vec<String> {
+    let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+    let columns = details.columns.iter().map(|column| column.name.as_str());
+    let mut captured: Vec<String> = columns.filter(|name| is_wanted(name)).map(ToOwned::to_owned).collect();
+    if details.rowid.is_some() {
+        let is_free =
+            |name: &&str| !details.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+        let names = ROWID_NAMES.into_iter().filter(is_free).filter(|name| is_wanted(name));
+        captured.extend(names.map(ToOwned::to_owned));
+    }
+    captured
+}
+
+/// Of an update's columns: where the bit of the column at `place` is.
+fn bit(place: usize) -> usize {
+    place % MASK_BITS
+}
+
+/// The SELECT of the images from `first` to `last` in which one of `columns` changed.
+pub(super) fn images(
+    table: &str,
+    captured: &[String],
+    range: (i64, i64),
+    columns: &BTreeSet<String>,
+) -> String {
+    let mut bits = 0_i64;
+    let mut list = Vec::new();
+    for column in columns {
+        // A name that is not captured stays, so that SQLite says so.
+        let place = captured.iter().position(|name| name.eq_ignore_ascii_case(column));
+        bits |= place.map_or(0, |place| 1 << bit(place));
+        let name = place.map_or(column, |place| &captured[place]);
+        list.push(format!("edgepress_c.{} AS {}", quoted(name), quoted(column)));
+    }
+    if list.is_empty() {
+        list.push("NULL AS no_column".to_owned());
+    }
+    format!(
+        "SELECT {} FROM {} AS edgepress_c WHERE edgepress_c.edgepress_id BETWEEN {} AND {} AND \
+         (edgepress_c.edgepress_mask < 0 OR edgepress_c.edgepress_mask & {bits})",
+        list.join(", "),
+        quoted(&change_table(table)),
+        2 * range.0,
+        2 * range.1 + 1,
+    )
+}
+
+impl Target<'_> {
+    /// The statements that capture this table, each with its kind and name.
+    pub(super) fn objects(&self) -> Vec<(&'static str, String, String)> {
+        let mut objects = vec![("table", change_table(self.table), self.change_table())];
+        let mut trigger =
+            |trigger: Trigger, text: Option<String>| {
+                let name = trigger.on(self.table);
+                objects.extend(text.map(|text| {
+                    ("trigger", name.clone(), format!("CREATE TRIGGER {} {text}", quoted(&name)))
+                }));
+            };
+        trigger(Trigger::Insert, Some(self.insert()));
+        trigger(Trigger::Delete, Some(self.delete()));
+        trigger(Trigger::Update, self.update());
+        trigger(Trigger::Replace, self.replace());
+        trigger(Trigger::Displace, self.displace());
+        objects
+    }
+
+    fn detail(&self, column: &str) -> Option<&ColumnDetails> {
+        self.details.columns.iter().find(|detail| detail.name == *column)
+    }
+
+    /// Without any constraint, so that nothing that was stored in the table is refused.
+    fn change_table(&self) -> String {
+        let mut sql = format!(
+            "CREATE TABLE {} (edgepress_id INTEGER PRIMARY KEY, edgepress_mask INTEGER",
+            quoted(&change_table(self.table))
+        );
+        for column in &self.columns {
+            let detail = self.detail(column);
+            let affinity = match detail.map_or(Affinity::Integer, |detail| detail.affinity) {
+                Affinity::Integer => " INTEGER",
+                Affinity::Real => " REAL",
+                Affinity::Numeric => " NUMERIC",
+                Affinity::Text => " TEXT",
+                Affinity::None => "",
+            };
+            let collation = detail.and_then(|detail| detail.collation.as_deref());
+            let collation = collation.map_or_else(String::new, |name| format!(" COLLATE {}", quoted(name)));
+            sql.push_str(&format!(", {}{affinity}{collation}", quoted(column)));
+        }
+        sql + ")"
+    }
+
+    fn on(&self) -> String {
+        quoted(self.table)
+    }
+
+    /// Two looks at the ends of a tree; last, so that rows which did not change are not charged for it.
+    fn has_room() -> String {
+        format!("coalesce((SELECT max(id) FROM {LOG}) - (SELECT min(id) FROM {LOG}), 0) < {MOST_CHANGES}")
+    }
+
+    fn log(&self) -> String {
+        format!("INSERT INTO {LOG} (source, at) VALUES ({}, julianday('now'));", self.id)
+    }
+
+    /// `id` and `mask` are expressions; the columns are read from `row`. Nothing can conflict here; OR
+    /// REPLACE holds even if somebody emptied the log.
+    fn image(&self, id: &str, mask: &str, row: &str) -> String {
+        let into = quoted(&change_table(self.table));
+        let values: String =
+            self.columns.iter().map(|column| format!(", {row}.{}", quoted(self.source(column)))).collect();
+        format!("INSERT OR REPLACE INTO {into} VALUES ({id}, {mask}{values});")
+    }
+
+    /// The name under which a captured column is read.
+    fn source<'a>(&'a self, column: &'a str) -> &'a str {
+        if self.detail(column).is_some() { column } else { self.details.rowid.as_deref().unwrap_or(column) }
+    }
+
+    fn insert(&self) -> String {
+        format!(
+            "AFTER INSERT ON {} WHEN {} BEGIN {} {} END",
+            self.on(),
+            Self::has_room(),
+            self.log(),
+            self.image("2 * last_insert_rowid() + 1", "-1", "NEW")
+        )
+    }
+
+    fn delete(&self) -> String {
+        format!(
+            "AFTER DELETE ON {} WHEN {} BEGIN {} {} END",
+            self.on(),
+            Self::has_room(),
+            self.log(),
+            self.image("2 * last_insert_rowid()", "-1", "OLD")
+        )
+    }
+
+    fn update(&self) -> Option<String> {
+        let changed: Vec<String> = self.columns.iter().map(|column| self.is_changed(column)).collect();
+        if changed.is_empty() {
+            return None;
+        }
+        let bits: Vec<String> = changed
+            .iter()
+            .enumerate()
+            .map(|(place, changed)| match bit(place) {
+                0 => format!("({changed})"),
+                bit => format!("(({changed}) << {bit})"),
+            })
+            .collect();
+        let mask = balanced(&bits, " | ");
+        Some(format!(
+            "AFTER UPDATE{} ON {} WHEN ({}) AND {} BEGIN {} {} {} END",
+            self.update_of(&self.columns),
+            self.on(),
+            balanced(&changed, " OR "),
+            Self::has_room(),
+            self.log(),
+            self.image("2 * last_insert_rowid()", &mask, "OLD"),
+            self.image("last_insert_rowid() + 1", &mask, "NEW"),
+        ))
+    }
+
+    /// Whether the column's bytes differ: 1 and 1.0 are equal, but print differently.
+    fn is_changed(&self, column: &str) -> String {
+        let name = quoted(self.source(column));
+        let differs = format!("OLD.{name} COLLATE BINARY IS NOT NEW.{name}");
+        // These affinities leave no two types whose values are equal.
+        let is_one_type = self
+            .detail(column)
+            .is_none_or(|detail| matches!(detail.affinity, Affinity::Text | Affinity::Real));
+        if is_one_type { differs } else { format!("{differs} OR typeof(OLD.{name}) <> typeof(NEW.{name})") }
+    }
+
+    /// OF these columns; nothing where an update of other columns changes them: generated ones.
+    fn update_of(&self, columns: &[String]) -> String {
+        let details = || columns.iter().map(|column| self.detail(column));
+        if details().flatten().any(|detail| detail.is_generated) {
+            return String::new();
+        }
+        let mut of: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let is_number = |column: &String| {
+            self.detail(column).is_none() || self.details.integer_key.as_ref() == Some(column)
+        };
+        if columns.iter().any(is_number) {
+            of.extend(ROWID_NAMES.map(ToOwned::to_owned));
+        }
+        format!(" OF {}", of.join(", "))
+    }
+
+    /// Conditions on edgepress_t, one for each unique key: it is the row that has the new row's key.
+    fn same_keys(&self) -> Vec<String> {
+        let rowid = self.details.rowid.iter().map(|rowid| {
+            let rowid = quoted(rowid);
+            format!("edgepress_t.{rowid} = NEW.{rowid}")
+        });
+        rowid.chain(self.details.unique.iter().map(|unique| self.same_key(unique))).collect()
+    }
+
+    fn same_key(&self, unique: &Unique) -> String {
+        let mut condition =
+            unique.terms.iter().map(|term| self.same_term(term)).collect::<Vec<_>>().join(" AND ");
+        if let Some(predicate) = &unique.predicate {
+            // In its own words, so that the index is used; a comment at its end must not go on.
+            condition.push_str(&format!(" AND ({predicate}\n)"));
+        }
+        condition
+    }
+
+    fn same_term(&self, term: &Term) -> String {
+        let collation = quoted(&term.collation);
+        match &term.content {
+            TermContent::Column(name) => {
+                let name = quoted(name);
+                format!("edgepress_t.{name} = NEW.{name} COLLATE {collation}")
+            }
+            // The names in an expression have no table before them: in the right one they mean the new row.
+            TermContent::Expression(text) => {
+                let row = self.details.columns.iter().map(|column| {
+                    let name = quoted(&column.name);
+                    format!("NEW.{name} AS {name}")
+                });
+                let row = row.collect::<Vec<_>>().join(", ");
+                format!("({text}\n) = (SELECT {text}\n FROM (SELECT {row})) COLLATE {collation}")
+            }
+        }
+    }
+
+    /// REPLACE removes rows without telling anybody, unless `PRAGMA recursive_triggers` is on. An old image
+    /// of a row that stays does no harm.
+    fn replace(&self) -> Option<String> {
+        let keys = self.same_keys();
+        (!keys.is_empty()).then(|| format!("BEFORE INSERT ON {} {}", self.on(), self.record_removed(&keys)))
+    }
+
+    /// UPDATE OR REPLACE does the same.
+    fn displace(&self) -> Option<String> {
+        let others = match (&self.details.rowid, self.details.unique.iter().find(|unique| unique.is_primary))
+        {
+            (Some(rowid), _) => format!("edgepress_t.{0} <> OLD.{0}", quoted(rowid)),
+            (None, Some(primary)) => {
+                let key = primary.terms.iter().filter_map(|term| match &term.content {
+                    TermContent::Column(name) => Some(format!(
+                        "edgepress_t.{0} = OLD.{0} COLLATE {1}",
+                        quoted(name),
+                        quoted(&term.collation)
+                    )),
+                    TermContent::Expression(_) => None,
+                });
+                format!("NOT ({})", key.collect::<Vec<_>>().join(" AND "))
+            }
+            (None, None) => "1".to_owned(),
+        };
+        let keys: Vec<String> =
+            self.same_keys().into_iter().map(|key| format!("{key} AND {others}")).collect();
+        let terms = || self.details.unique.iter().flat_map(|unique| &unique.terms);
+        let columns: BTreeSet<&String> = terms()
+            .filter_map(|term| match &term.content {
+                TermContent::Column(name) => Some(name),
+                TermContent::Expression(_) => None,
+            })
+            .chain(&self.details.integer_key)
+            .collect();
+        // An expression or a condition reads columns that are not named here.
+        let reads_others = terms().any(|term| matches!(term.content, TermContent::Expression(_)))
+            || self.details.unique.iter().any(|unique| unique.predicate.is_some());
+        let of = if reads_others {
+            String::new()
+        } else {
+            let mut of = columns.into_iter().cloned().collect::<Vec<_>>();
+            of.extend(self.details.rowid.iter().filter(|_| self.details.integer_key.is_none()).cloned());
+            self.update_of(&of)
+        };
+        (!keys.is_empty())
+            .then(|| format!("BEFORE UPDATE{of} ON {} {}", self.on(), self.record_removed(&keys)))
+    }
+
+    fn record_removed(&self, keys: &[String]) -> String {
+        let on = self.on();
+        let exists: Vec<String> = keys
+            .iter()
+            .map(|key| format!("EXISTS (SELECT 1 FROM {on} AS edgepress_t WHERE {key})"))
+            .collect();
+        let values: String = self
+            .columns
+            .iter()
+            .map(|column| format!(", edgepress_t.{}", quoted(self.source(column))))
+            .collect();
+        let into = quoted(&change_table(self.table));
+        let mut body = String::new();
+        for key in keys {
+            let from = format!("FROM {on} AS edgepress_t WHERE {key} LIMIT 1");
+            body.push_str(&format!(
+                "INSERT INTO {LOG} (source, at) SELECT {}, julianday('now') {from}; \
+                 INSERT OR REPLACE INTO {into} SELECT 2 * last_insert_rowid(), -1{values} {from}; ",
+                self.id
+            ));
+        }
+        format!("WHEN ({}) AND {} BEGIN {body}END", balanced(&exists, " OR "), Self::has_room())
+    }
+}
+
+/// Joined so that the expression is no deeper than it must be: SQLite has a limit.
+fn balanced(terms: &[String], operator: &str) -> String {
+    match terms {
+        [] => "0".to_owned(),
+        [one] => one.clone(),
+        _ => {
+            let (left, right) = terms.split_at(terms.len() / 2);
+            format!("({}{operator}{})", balanced(left, operator), balanced(right, operator))
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! The tables and views of a SQLite file, and which of them a query reads.
+//!
+//! Owns what the schema says, and what SQLite's own compiler says about it: collations, affinities, plans.
+//! Refuses to parse CREATE TABLE: its text is only compared.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use edgepress_site::version::Version;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::capture::names::{is_our_table, is_our_trigger};
+use crate::database::capture::{Catalog, Column, Dialect, Facts, Table, View};
+use crate::database::text::{index_parts, names_in, quoted, view_select};
+
+/// The only schema whose tables we see: temporary and attached ones are the owner's connection's.
+pub(super) const MAIN: &str = "main";
+/// Names under which SQLite lets a query read a row's number, unless a column is called so.
+pub(super) const ROWID_NAMES: [&str; 3] = ["rowid", "oid", "_rowid_"];
+
+/// SQLite's limit is 2,000, and the table of images has a few of its own.
+const MOST_COLUMNS: usize = 1_990;
+
+/// How SQLite treats the values of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Affinity {
+    Integer,
+    Real,
+    Numeric,
+    Text,
+    None,
+}
+
+/// A column, beyond what the catalog says of it.
+#[derive(Debug, Clone)]
+pub(super) struct ColumnDetails {
+    pub(super) name: String,
+    pub(super) affinity: Affinity,
+    /// Unknown when this connection lacks it.
+    pub(super) collation: Option<String>,
+    pub(super) is_generated: bool,
+}
+
+/// One term of a unique index.
+#[derive(Debug, Clone)]
+pub(super) struct Term {
+    pub(super) content: TermContent,
+    pub(super) collation: String,
+}
+
+/// What a term of an index is made of.
+#[derive(Debug, Clone)]
+pub(super) enum TermContent {
+    Column(String),
+    /// The text of an expression over the table's columns.
+    Expression(String),
+}
+
+/// What must be unique in a table: REPLACE removes rows because of it.
+#[derive(Debug, Clone)]
+pub(super) struct Unique {
+    pub(super) terms: Vec<Term>,
+    /// The condition of a partial index.
+    pub(super) predicate: Option<String>,
+    pub(super) is_primary: bool,
+}
+
+/// A table, beyond what the catalog says of it.
+#[derive(Debug, Clone)]
+pub(super) struct Details {
+    pub(super) columns: Vec<ColumnDetails>,
+    /// The name that means a row's number; none in a WITHOUT ROWID table, or when columns took all names.
+    pub(super) rowid: Option<String>,
+    /// The column that is the row's number (INTEGER PRIMARY KEY).
+    pub(super) integer_key: Option<String>,
+    pub(super) unique: Vec<Unique>,
+}
+
+/// Everything read from the schema at once.
+#[derive(Debug)]
+pub(super) struct Schema {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) details: BTreeMap<Table, Details>,
+    /// What lies in the schema under names of ours: kind, name, table, text.
+    pub(super) ours: Vec<[String; 4]>,
+    /// Whose pages begin at this page.
+    roots: HashMap<i64, String>,
+    virtuals: BTreeSet<Table>,
+}
+
+/// A row of the schema.
+struct Entry {
+    kind: String,
+    name: String,
+    table: String,
+    root: i64,
+    sql: String,
+}
+
+pub(super) fn table(name: &str) -> Table {
+    Table { schema: MAIN.to_owned(), name: name.to_owned() }
+}
+
+impl Schema {
+    /// Reads the schema as this connection's transaction sees it.
+    pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let entries = entries(connection).await?;
+        let mut catalog =
+            Catalog { dialect: Dialect::Sqlite, tables: BTreeMap::new(), views: BTreeMap::new() };
+        let mut schema = Self {
+            catalog: Arc::new(catalog.clone()),
+            details: BTreeMap::new(),
+            ours: Vec::new(),
+            roots: HashMap::from([(1, "sqlite_schema".to_owned())]),
+            virtuals: BTreeSet::new(),
+        };
+        for entry in &entries {
+            if entry.root > 0 {
+                schema.roots.insert(entry.root, entry.table.clone());
+            }
+            let is_ours = match entry.kind.as_str() {
+                "table" => is_our_table(&entry.name),
+                "trigger" => is_our_trigger(&entry.name),
+                _ => false,
+            };
+            if is_ours {
+                let Entry { kind, name, table, sql, .. } = entry;
+                schema.ours.push([kind.clone(), name.clone(), table.clone(), sql.clone()]);
+            }
+        }
+        let list = "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main'";
+        for row in sqlx::query(list).persistent(false).fetch_all(&mut *connection).await? {
+            let (name, kind): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            if is_our_table(&name) {
+                continue;
+            }
+            if kind == "view" {
+                catalog.views.insert(table(&name), view(connection, &entries, &name).await?);
+                continue;
+            }
+            if kind == "virtual" {
+                schema.virtuals.insert(table(&name));
+            }
+            let (facts, details) = facts(connection, &entries, &name, &kind, row.try_get(2)?).await?;
+            catalog.tables.insert(table(&name), facts);
+            schema.details.insert(table(&name), details);
+        }
+        schema.catalog = Arc::new(catalog);
+        Ok(schema)
+    }
+
+    /// The base tables that `query`, one SELECT, reads.
+    pub(super) async fn tables(
+        &self,
+        connection: &mut SqliteConnection,
+        query: &str,
+    ) -> Result<BTreeSet<Table>, sqlx::Error> {
+        let explain = format!("EXPLAIN {query}");
+        let mut tables = BTreeSet::new();
+        let mut reads_virtual = false;
+        for step in steps(connection, &explain).await? {
+            match (step.opcode.as_str(), step.p3) {
+                ("OpenRead" | "ReopenIdx", 0) => {
+                    let name = self.roots.get(&step.p2).cloned();
+                    tables.extend(name.map(|name| table(&name)));
+                }
+                ("VOpen", _) => reads_virtual = true,
+                _ => {}
+            }
+        }
+        if reads_virtual {
+            tables.extend(self.virtuals_named_in(query));
+        }
+        Ok(tables)
+    }
+
+    /// The plan does not say which virtual table it opens: all that the query or its views name.
+    fn virtuals_named_in(&self, query: &str) -> BTreeSet<Table> {
+        let mut found = BTreeSet::new();
+        let mut views = BTreeSet::new();
+        let mut texts = vec![query];
+        while let Some(text) = texts.pop() {
+            for name in names_in(text) {
+                let is_it = |table: &&Table| table.name.eq_ignore_ascii_case(&name);
+                found.extend(self.virtuals.iter().find(is_it).cloned());
+                if let Some(view) = self.catalog.views.keys().find(is_it).filter(|view| views.insert(*view)) {
+                    texts.push(&self.catalog.views[view].query);
+                }
+            }
+        }
+        found
+    }
+}
+
+async fn entries(connection: &mut SqliteConnection) -> Result<Vec<Entry>, sqlx::Error> {
+    let sql = "SELECT type, name, tbl_name, coalesce(rootpage, 0), coalesce(sql, '') FROM sqlite_schema";
+    let rows = sqlx::query(sql).persistent(false).fetch_all(connection).await?;
+    let entry = |row: SqliteRow| {
+        Ok(Entry {
+            kind: row.try_get(0)?,
+            name: row.try_get(1)?,
+            table: row.try_get(2)?,
+            root: row.try_get(3)?,
+            sql: row.try_get(4)?,
+        })
+    };
+    rows.into_iter().map(entry).collect()
+}
+
+fn find<'a>(entries: &'a [Entry], kind: &str, name: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.kind == kind && entry.name.eq_ignore_ascii_case(name))
+}
+
+async fn view(connection: &mut SqliteConnection, entries: &[Entry], name: &str) -> Result<View, sqlx::Error> {
+    let sql = find(entries, "view", name).map_or("", |entry| &entry.sql);
+    let columns = "SELECT name FROM pragma_table_xinfo(?) ORDER BY cid";
+    // A view that is broken has no columns; whoever reads it gets SQLite's own message.
+    let columns = sqlx::query_scalar(columns).bind(name).fetch_all(connection).await.unwrap_or_default();
+    Ok(View { query: view_select(sql).unwrap_or_default().to_owned(), columns })
+}
+
+/// What the schema says of a column.
+struct Declared {
+    name: String,
+    kind: String,
+    key: i64,
+    hidden: i64,
+}
+
+async fn facts(
+    connection: &mut SqliteConnection,
+    entries: &[Entry],
+    name: &str,
+    kind: &str,
+    without_rowid: bool,
+) -> Result<(Facts, Details), sqlx::Error> {
+    let columns = "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid";
+    // The module behind a virtual table may be missing here: then nothing is known of its columns.
+    let rows = sqlx::query(columns).bind(name).fetch_all(&mut *connection).await;
+    let rows = if kind == "virtual" { rows.unwrap_or_default() } else { rows? };
+    let mut declared = Vec::with_capacity(rows.len());
+    for row in rows {
+        declared.push(Declared {
+            name: row.try_get(0)?,
+            kind: row.try_get(1)?,
+            key: row.try_get(2)?,
+            hidden: row.try_get(3)?,
+        });
+    }
+    let mut key: Vec<&Declared> = declared.iter().filter(|column| column.key > 0).collect();
+    key.sort_by_key(|column| column.key);
+    let uncapturable = uncapturable(entries, name, kind, &declared);
+    let mut details = Details { columns: Vec::new(), rowid: None, integer_key: None, unique: Vec::new() };
+    let mut columns = Vec::with_capacity(declared.len());
+    for column in &declared {
+        let (affinity, collation) = match kind {
+            "virtual" => (Affinity::None, None),
+            _ => comparison(connection, name, &column.name).await?,
+        };
+        columns.push(Column {
+            name: column.name.clone(),
+            is_bytewise: affinity != Affinity::None && collation.as_deref() == Some("BINARY"),
+        });
+        let is_generated = matches!(column.hidden, 2 | 3);
+        let name = column.name.clone();
+        details.columns.push(ColumnDetails { name, affinity, collation, is_generated });
+    }
+    if kind != "virtual" {
+        let (unique, has_primary_index) = unique(connection, entries, name).await?;
+        details.unique = unique;
+        if !without_rowid {
+            let is_number = |key: &[&Declared]| {
+                key.len() == 1 && key[0].kind.eq_ignore_ascii_case("INTEGER") && !has_primary_index
+            };
+            details.integer_key = is_number(&key).then(|| key[0].name.clone());
+            let is_free = |name: &str| !declared.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+            let free = ROWID_NAMES.into_iter().find(|name| is_free(name)).map(ToOwned::to_owned);
+            details.rowid = free.or_else(|| details.integer_key.clone());
+        }
+    }
+    let key = key.into_iter().map(|column| column.name.clone()).collect();
+    let entry = find(entries, "table", name);
+    let text = entry.map_or_else(String::new, |entry| format!("{} {}", entry.root, entry.sql));
+    let fingerprint = Version::of(text.as_bytes()).to_string();
+    Ok((Facts { columns, key, uncapturable, fingerprint }, details))
+}
+
+fn uncapturable(entries: &[Entry], name: &str, kind: &str, columns: &[Declared]) -> Option<String> {
+    if name.starts_with("sqlite_") {
+        return Some("it is SQLite's own: no trigger can be set on it".to_owned());
+    }
+    match kind {
+        "virtual" => return Some("it is a virtual table: no trigger can be set on it".to_owned()),
+        "shadow" => {
+            return Some("it belongs to a virtual table, which writes it without triggers".to_owned());
+        }
+        _ => {}
+    }
+    if columns.len() > MOST_COLUMNS {
+        return Some(format!("it has more than {MOST_COLUMNS} columns: split it"));
+    }
+    let is_taken = |column: &&Declared| column.name.to_ascii_lowercase().starts_with("edgepress_");
+    if let Some(column) = columns.iter().find(is_taken) {
+        return Some(format!(
+            "its column `{}` has a name that begins with edgepress_, which is taken: rename it",
+            column.name
+        ));
+    }
+    let skips = entries.iter().find(|entry| {
+        let is_its = entry.kind == "trigger" && entry.table.eq_ignore_ascii_case(name);
+        is_its && !is_our_trigger(&entry.name) && skips_later_triggers(&entry.sql)
+    })?;
+    Some(format!(
+        "its trigger `{}` may end a statement with RAISE(IGNORE) after the row was written, which skips the \
+         trigger that captures it: use a BEFORE trigger",
+        skips.name
+    ))
+}
+
+/// Whether a trigger may keep those after it from firing although the row is written.
+fn skips_later_triggers(sql: &str) -> bool {
+    let words: Vec<String> = names_in(sql).map(|word| word.to_ascii_lowercase()).collect();
+    let ignores = words.windows(2).any(|pair| pair == ["raise", "ignore"]);
+    // CREATE TRIGGER name BEFORE …
+    ignores && words.get(3).is_none_or(|when| when != "before")
+}
+
+/// How a column is compared: asked of SQLite's compiler, since no pragma says it.
+async fn comparison(
+    connection: &mut SqliteConnection,
+    table: &str,
+    column: &str,
+) -> Result<(Affinity, Option<String>), sqlx::Error> {
+    let sql =
+        format!("EXPLAIN SELECT edgepress_t.{} = ?1 FROM {} AS edgepress_t", quoted(column), quoted(table));
+    let steps = match steps(connection, &sql).await {
+        Ok(steps) => steps,
+        // A collation or function that only the owner's program has.
+        Err(sqlx::Error::Database(_)) => return Ok((Affinity::None, None)),
+        Err(error) => return Err(error),
+    };
+    // What a generated column is made of is compiled before the comparison itself.
+    let compared =
+        steps.iter().take_while(|step| step.opcode != "ResultRow").filter(|step| step.opcode == "Eq");
+    let Some(compared) = compared.last() else { return Ok((Affinity::None, None)) };
+    let affinity = match u8::try_from(compared.p5 & 0x47) {
+        Ok(b'B') => Affinity::Text,
+        Ok(b'C') => Affinity::Numeric,
+        Ok(b'D') => Affinity::Integer,
+        Ok(b'E') => Affinity::Real,
+        _ => Affinity::None,
+    };
+    // "NOCASE-8": the name, then the encoding.
+    let collation = compared.p4.rsplit_once('-').map(|(name, _)| name.to_owned());
+    let is_number = matches!(affinity, Affinity::Integer);
+    Ok((affinity, collation.or_else(|| is_number.then(|| "BINARY".to_owned()))))
+}
+
+/// What must be unique, and whether the primary key has an index of its own.
+async fn unique(
+    connection: &mut SqliteConnection,
+    entries: &[Entry],
+    table: &str,
+) -> Result<(Vec<Unique>, bool), sqlx::Error> {
+    let list = "SELECT name, origin, partial FROM pragma_index_list(?) WHERE \"unique\" ORDER BY name";
+    let mut all = Vec::new();
+    let mut has_primary = false;
+    for index in sqlx::query(list).bind(table).fetch_all(&mut *connection).await? {
+        let (name, origin, partial): (String, String, bool) =
+            (index.try_get(0)?, index.try_get(1)?, index.try_get(2)?);
+        let is_primary = origin == "pk";
+        has_primary |= is_primary;
+        let sql = find(entries, "index", &name).map_or("", |entry| &entry.sql);
+        let (expressions, predicate) = index_parts(sql).unwrap_or_default();
+        let info = "SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno";
+        let mut terms = Vec::new();
+        for (place, term) in
+            sqlx::query(info).bind(&name).fetch_all(&mut *connection).await?.into_iter().enumerate()
+        {
+            let column: Option<String> = term.try_get(0)?;
+            let content = column.map_or_else(
+                || TermContent::Expression(expressions.get(place).copied().unwrap_or("NULL").to_owned()),
+                TermContent::Column,
+            );
+            terms.push(Term { content, collation: term.try_get(1)? });
+        }
+        let predicate = predicate.filter(|_| partial).map(ToOwned::to_owned);
+        all.push(Unique { terms, predicate, is_primary });
+    }
+    Ok((all, has_primary))
+}
+
+/// One step of a compiled statement.
+pub(super) struct Step {
+    pub(super) opcode: String,
+    pub(super) p2: i64,
+    pub(super) p3: i64,
+    pub(super) p4: String,
+    pub(super) p5: i64,
+}
+
+/// The steps that `explain`, an EXPLAIN, gives.
+pub(super) async fn steps(
+    connection: &mut SqliteConnection,
+    explain: &str,
+) -> Result<Vec<Step>, sqlx::Error> {
+    let rows = sqlx::query(AssertSqlSafe(explain)).persistent(false).fetch_all(connection).await?;
+    let step = |row: SqliteRow| {
+        Ok(Step {
+            opcode: row.try_get("opcode")?,
+            p2: row.try_get("p2")?,
+            p3: row.try_get("p3")?,
+            p4: row.try_get::<Option<String>, _>("p4")?.unwrap_or_default(),
+            p5: row.try_get("p5")?,
+        })
+    };
+    rows.into_iter().map(step).collect()
+}

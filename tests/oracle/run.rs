@@ -1,0 +1,519 @@
+//! Runs a case: edits both databases, publishes the live one, and after each publish holds it against a
+//! full publish of its twin into an empty bucket.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgepress_publisher::error::whole;
+use edgepress_publisher::progress::Progress;
+use edgepress_publisher::{Options, PublishError, Publisher, Report, Source, rollback, verify};
+use edgepress_site::definition;
+use edgepress_site::release::State;
+use edgepress_site::release::diff::Entries;
+use edgepress_site::version::Version;
+use edgepress_store::bucket::Memory;
+use edgepress_store::database::Sqlite;
+use edgepress_store::release::Releases;
+
+use super::case::{Case, How, Publish, Site, Step, Transaction};
+use super::faults::Fault;
+use super::precision::{self, Precision};
+use super::world::{Databases, Disturbed};
+
+/// Whatever is removed: the oracle is not about the guard.
+const YES: Options =
+    Options { full: false, dry_run: false, yes: true, resume: false, keep_going: false, list: 0, wait: None };
+
+/// Bytes of index nodes that a publisher keeps.
+const NODES: u64 = 1 << 20;
+
+/// Documents by path.
+type Documents = BTreeMap<String, Bytes>;
+
+/// What a release names: versions by path.
+pub(super) type Versions = BTreeMap<String, Version>;
+
+/// What went wrong, in kinds that shrinking must not mix up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A panic.
+    Panic,
+    /// A statement did something else because of capture, or rows differ.
+    Disturbed,
+    /// One publish failed, and the other did not.
+    Outcome,
+    /// The releases differ.
+    Root,
+    /// The mirror differs from the release.
+    Mirror,
+    /// Something stored is missing or altered.
+    Stored,
+}
+
+/// A case failed.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) kind: Kind,
+    /// The step at which it did.
+    pub(super) step: usize,
+    pub(super) message: String,
+}
+
+/// What happened in cases that did not fail.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) publishes: u64,
+    /// Publishes that failed, in full as well.
+    pub(super) refused: u64,
+    pub(super) incremental: u64,
+    /// Releases that differed from the one before.
+    pub(super) changed: u64,
+    pub(super) documents: u64,
+    /// Why publishes were refused: the beginnings of messages.
+    pub(super) reasons: BTreeMap<String, u64>,
+    pub(super) precision: Precision,
+    /// Why everything or a whole collection was rendered.
+    pub(super) wholes: BTreeMap<String, u64>,
+}
+
+impl Seen {
+    /// Adds what happened elsewhere.
+    pub(super) fn add(&mut self, other: Self) {
+        self.publishes += other.publishes;
+        self.refused += other.refused;
+        self.incremental += other.incremental;
+        self.changed += other.changed;
+        self.documents += other.documents;
+        self.precision.rendered += other.precision.rendered;
+        self.precision.changed += other.precision.changed;
+        for (why, count) in other.wholes {
+            *self.wholes.entry(why).or_default() += count;
+        }
+        for (reason, count) in other.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
+    }
+}
+
+/// What a full publish of the twin into an empty bucket gives.
+type Full = Arc<Result<Report, String>>;
+
+/// A bucket and the publisher that brings it up to date.
+struct Consumer {
+    bucket: Arc<Memory>,
+    publisher: Publisher,
+    database: Sqlite,
+    /// The last release that was compared: what it names, and what was said of it.
+    before: Option<(Versions, Report)>,
+}
+
+/// A case that runs.
+struct Running<'a> {
+    case: &'a Case,
+    fault: Option<&'a Fault>,
+    databases: Databases,
+    site: Site,
+    source: Option<Source>,
+    twin: Sqlite,
+    consumers: Vec<Consumer>,
+    /// The full publish of what the rows and the definition are now.
+    full: Option<Full>,
+    seen: &'a mut Seen,
+    /// Whether the fault overlooks everything that happened since the last publish.
+    is_missed: bool,
+    /// What the error is about.
+    step: usize,
+}
+
+/// Runs a case on this thread.
+pub(super) fn run(case: &Case, fault: Option<&Fault>, seen: &mut Seen) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime can be made");
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(steps(case, fault, seen))));
+    ran.unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().cloned();
+        let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let message = message.unwrap_or_else(|| "a panic".to_owned());
+        Err(Failure { kind: Kind::Panic, step: case.steps.len(), message })
+    })
+}
+
+async fn steps(case: &Case, fault: Option<&Fault>, seen: &mut Seen) -> Result<(), Failure> {
+    let disturbed = |step: usize| move |Disturbed(message)| Failure { kind: Kind::Disturbed, step, message };
+    let databases = Databases::new(case).await.map_err(disturbed(0))?;
+    let twin = databases.open_twin().await;
+    let mut running = Running {
+        case,
+        fault,
+        databases,
+        site: case.site.clone(),
+        source: None,
+        twin,
+        consumers: Vec::new(),
+        full: None,
+        seen,
+        is_missed: false,
+        step: 0,
+    };
+    for (number, step) in case.steps.iter().enumerate() {
+        running.step = number;
+        running.step(step).await?;
+    }
+    running.databases.compare().await.map_err(disturbed(case.steps.len()))
+}
+
+impl Running<'_> {
+    fn failure(&self, kind: Kind, message: impl Into<String>) -> Failure {
+        Failure { kind, step: self.step, message: message.into() }
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), Failure> {
+        self.is_missed &= self.fault.is_some_and(|fault| fault.misses(step));
+        let (number, databases) = (self.step, &mut self.databases);
+        let done = match step {
+            Step::Publish(publish) => {
+                let published = self.publish(*publish).await;
+                self.is_missed = self.fault.is_some();
+                return published;
+            }
+            Step::Meanwhile(edit, bucket) => return self.meanwhile(edit, *bucket).await,
+            Step::Restart(bucket) => {
+                if let Some(consumer) = self.consumers.get_mut(*bucket) {
+                    consumer.publisher = publisher(&consumer.bucket);
+                    consumer.database = databases.open_live().await;
+                }
+                return Ok(());
+            }
+            Step::Define(change) => {
+                self.site.change(change);
+                self.source = None;
+                Ok(())
+            }
+            Step::Edit(edit) => databases.transaction(edit).await,
+            Step::Both(one, other) => databases.both(one, other).await,
+            Step::Alter(script) => match databases.alter(script).await {
+                Ok(()) => databases.settings(self.case).await,
+                disturbed => disturbed,
+            },
+            Step::LoseTrigger(trigger) => {
+                databases.lose_trigger(*trigger).await;
+                Ok(())
+            }
+        };
+        self.full = None;
+        done.map_err(|Disturbed(message)| Failure { kind: Kind::Disturbed, step: number, message })
+    }
+
+    /// The site as it is defined now.
+    fn source(&mut self) -> Result<Source, Failure> {
+        let source = match self.source.take() {
+            Some(source) => source,
+            None => source(&self.site).map_err(|error| self.failure(Kind::Outcome, error))?,
+        };
+        self.source = Some(source.clone());
+        Ok(source)
+    }
+
+    /// Publishes; rows that no document can be made of are taken away, and it is tried again.
+    async fn publish(&mut self, publish: Publish) -> Result<(), Failure> {
+        if self.once(publish).await? {
+            return Ok(());
+        }
+        for statement in &self.case.mend {
+            let mended = self.databases.mend(statement).await;
+            mended.map_err(|Disturbed(message)| self.failure(Kind::Disturbed, message))?;
+        }
+        self.full = None;
+        self.once(Publish { how: How::Plain, ..publish }).await.map(|_| ())
+    }
+
+    /// Publishes once and compares; whether everything could be published.
+    async fn once(&mut self, Publish { bucket, how }: Publish) -> Result<bool, Failure> {
+        let source = self.source()?;
+        let full = self.full(&source).await;
+        self.consumers(bucket).await;
+        let consumer = &self.consumers[bucket];
+        // A rollback holds the site until a publish succeeds.
+        if how == How::RollBack {
+            consumer.roll_back().await;
+        }
+        let mut options = Options { resume: consumer.is_held().await, ..YES };
+        match how {
+            How::KeepGoing => options.keep_going = true,
+            How::Full => options.full = true,
+            How::DryRun => {
+                let dry = consumer.publish(&source, Options { dry_run: true, ..options }).await;
+                self.agree(&dry, &full)?;
+            }
+            How::Plain | How::Verify | How::RollBack => {}
+        }
+        let outcome = match &self.consumers[bucket].before {
+            Some((_, last)) if self.is_missed => Ok(last.clone()),
+            _ => self.consumers[bucket].publish(&source, options).await,
+        };
+        self.seen.publishes += 1;
+        if how == How::KeepGoing {
+            return self.kept((bucket, &source), outcome, &full).await;
+        }
+        self.agree(&outcome, &full)?;
+        let Ok(report) = &outcome else {
+            self.seen.refused += 1;
+            return Ok(false);
+        };
+        self.same((bucket, &source), report, &full).await?;
+        if how == How::Verify {
+            let verified = verify(&self.consumers[bucket].publisher, &Progress::default()).await;
+            let verified = verified.map_err(|error| self.failure(Kind::Stored, whole(&error)))?;
+            if verified.bad > 0 {
+                return Err(self.failure(Kind::Stored, format!("{:?}", verified.problems)));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Publishes while somebody edits.
+    async fn meanwhile(&mut self, edit: &Transaction, bucket: usize) -> Result<(), Failure> {
+        let source = self.source()?;
+        self.consumers(bucket).await;
+        self.full = None;
+        let (databases, consumer) = (&mut self.databases, &mut self.consumers[bucket]);
+        consumer.before = None;
+        let publish = async {
+            // Rows that no document can be made of may be there, or not yet.
+            let resume = consumer.is_held().await;
+            let _ = consumer.publish(&source, Options { resume, ..YES }).await;
+        };
+        let edited = databases.meanwhile(edit, publish).await;
+        edited.map_err(|Disturbed(message)| self.failure(Kind::Disturbed, message))
+    }
+
+    /// Makes the consumer of `bucket`, and those before it.
+    async fn consumers(&mut self, bucket: usize) {
+        while self.consumers.len() <= bucket {
+            let bucket = Arc::new(Memory::new(format!("memory:live-{}", self.consumers.len())));
+            self.consumers.push(Consumer::new(&self.databases, bucket).await);
+        }
+    }
+
+    /// One publish succeeds if and only if the other does.
+    fn agree(&mut self, outcome: &Result<Report, PublishError>, full: &Full) -> Result<(), Failure> {
+        match (outcome, &**full) {
+            (Ok(_), Ok(_)) => Ok(()),
+            (Err(_), Err(error)) => {
+                let reason = shortened(error);
+                *self.seen.reasons.entry(reason).or_default() += 1;
+                Ok(())
+            }
+            (Ok(_), Err(error)) => {
+                Err(self
+                    .failure(Kind::Outcome, format!("it was released, but a full publish fails: {error}")))
+            }
+            (Err(error), Ok(_)) => {
+                let message = format!("it failed, but a full publish does not: {}", whole(error));
+                Err(self.failure(Kind::Outcome, message))
+            }
+        }
+    }
+
+    /// The release is the full publish's, and the mirror is the release's.
+    async fn same(
+        &mut self,
+        (bucket, source): (usize, &Source),
+        report: &Report,
+        full: &Full,
+    ) -> Result<(), Failure> {
+        let mirror = documents(&self.consumers[bucket].bucket);
+        if full.as_ref().as_ref().is_ok_and(|full| full.root != report.root) {
+            let differing = differences(&mirror, &self.documents(source).await);
+            return Err(
+                self.failure(Kind::Root, format!("the root differs; of the objects these:\n{differing}"))
+            );
+        }
+        let versions = self.consumers[bucket].versions().await;
+        let mirrored: Versions =
+            mirror.iter().map(|(path, body)| (path.clone(), Version::of(body))).collect();
+        if mirrored != versions {
+            let differing = differences(&mirror, &self.documents(source).await);
+            return Err(self.failure(Kind::Mirror, format!("the mirror differs:\n{differing}")));
+        }
+        self.seen.documents += versions.len() as u64;
+        self.seen.incremental += u64::from(precision::is_incremental(report));
+        for why in report.full.iter().chain(report.whole.values()) {
+            let why = why.split('`').step_by(2).collect::<Vec<_>>().join("`..`");
+            *self.seen.wholes.entry(why).or_default() += 1;
+        }
+        let before = self.consumers[bucket].before.replace((versions.clone(), report.clone()));
+        if let Some((before, _)) = before {
+            let keys = precision::changed_keys(source, &before, &versions);
+            self.seen.changed += u64::from(keys > 0);
+            self.seen.precision.add(report, keys);
+        }
+        Ok(())
+    }
+
+    /// With documents that could not be made, everything else is as in the full publish. Whether nothing
+    /// failed.
+    async fn kept(
+        &mut self,
+        (bucket, source): (usize, &Source),
+        outcome: Result<Report, PublishError>,
+        full: &Full,
+    ) -> Result<bool, Failure> {
+        let report = match (outcome, &**full) {
+            (Ok(report), Ok(_)) => {
+                self.same((bucket, source), &report, full).await?;
+                return Ok(true);
+            }
+            (Ok(report), Err(_)) if report.failed > 0 => report,
+            // What no keeping helps with: two documents at one path, rows that cannot be read.
+            (outcome, _) => return self.agree(&outcome, full).map(|()| false),
+        };
+        let names: BTreeSet<&str> =
+            report.errors.iter().filter_map(|error| error.split('`').nth(1)).collect();
+        let collections = self.site.collections.iter().filter(|own| names.contains(&*own.name));
+        let folder = |path: &str| path.split('/').nth(1).unwrap_or_default().to_owned();
+        let failing: BTreeSet<String> =
+            collections.flat_map(|own| &own.documents).map(|document| folder(&document.path)).collect();
+        let is_kept =
+            |path: &str| report.failed > report.errors.len() as u64 || failing.contains(&folder(path));
+        let expected = self.documents(source).await;
+        let mirror = documents(&self.consumers[bucket].bucket);
+        let more = mirror.iter().filter(|(path, _)| !is_kept(path) || expected.contains_key(*path));
+        let more: Documents = more.map(|(path, body)| (path.clone(), body.clone())).collect();
+        let differing = differences(&more, &expected);
+        self.consumers[bucket].before = None;
+        match differing.is_empty() {
+            true => Ok(false),
+            false => Err(self.failure(Kind::Root, format!("beyond what failed, these differ:\n{differing}"))),
+        }
+    }
+
+    /// The full publish of the twin as it is now.
+    async fn full(&mut self, source: &Source) -> Full {
+        if let Some(full) = &self.full {
+            return full.clone();
+        }
+        let bucket = Arc::new(Memory::new("memory:full"));
+        let publisher = Publisher { objects: None, ..publisher(&bucket) };
+        let published = publisher.publish(source, &self.twin, YES, &Progress::default()).await;
+        let full = Arc::new(published.map_err(|error| whole(&error)));
+        self.full = Some(full.clone());
+        full
+    }
+
+    /// The documents that can be made of the twin as it is now.
+    async fn documents(&self, source: &Source) -> Documents {
+        let bucket = Arc::new(Memory::new("memory:documents"));
+        let options = Options { keep_going: true, ..YES };
+        // What cannot be published at all has no documents.
+        let _ = publisher(&bucket).publish(source, &self.twin, options, &Progress::default()).await;
+        documents(&bucket)
+    }
+}
+
+impl Consumer {
+    async fn new(databases: &Databases, bucket: Arc<Memory>) -> Self {
+        let (publisher, database) = (publisher(&bucket), databases.open_live().await);
+        Self { bucket, publisher, database, before: None }
+    }
+
+    async fn publish(&self, source: &Source, options: Options) -> Result<Report, PublishError> {
+        self.publisher.publish(source, &self.database, options, &Progress::default()).await
+    }
+
+    /// What the live release names.
+    async fn versions(&self) -> Versions {
+        let releases = &self.publisher.releases;
+        let (current, _) = releases.current().await.expect("it can be read").expect("something is live");
+        let index = releases.index(current.live()).await.expect("the index is there");
+        let nodes = releases.blocking();
+        let read = move || {
+            let trees = index.collections.values().flat_map(|tree| Entries::new(Some(tree), &nodes));
+            let entries = trees.map(|entry| entry.expect("the index is whole"));
+            entries.map(|entry| (entry.path.to_string(), entry.version)).collect()
+        };
+        tokio::task::spawn_blocking(read).await.expect("it does not panic")
+    }
+
+    /// Whether the site is held after a rollback.
+    async fn is_held(&self) -> bool {
+        let current = self.publisher.releases.current().await.expect("it can be read");
+        current.is_some_and(|(current, _)| current.live().state == State::Held)
+    }
+
+    /// Makes the release before the live one live again, if there is one.
+    async fn roll_back(&self) {
+        let current = self.publisher.releases.current().await.expect("it can be read");
+        let number = current.map_or(0, |(current, _)| current.live().parent);
+        if number > 0 {
+            rollback(&self.publisher, number, None).await.expect("what was released can be released again");
+        }
+    }
+}
+
+/// The root of a full publish of the rows that a case begins with, or why there is none.
+pub(super) fn first_root(case: &Case) -> Result<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let databases = Databases::new(case).await.map_err(|Disturbed(message)| message)?;
+        let (source, twin) = (source(&case.site)?, databases.open_twin().await);
+        let publisher = publisher(&Arc::new(Memory::new("memory:first")));
+        let report = publisher.publish(&source, &twin, YES, &Progress::default()).await;
+        report.map(|report| report.root).map_err(|error| whole(&error))
+    })
+}
+
+/// A site as if it lay in a folder.
+fn source(site: &Site) -> Result<Source, String> {
+    Ok(Source {
+        site: definition::parse("site.toml", &site.toml(), &|_| None).map_err(|error| error.to_string())?,
+        templates: site.templates.clone(),
+        static_files: BTreeMap::new(),
+        file: "site.toml".to_owned(),
+        folder: std::path::PathBuf::new(),
+    })
+}
+
+/// A publisher that works on one bucket, as if in a process of its own.
+fn publisher(bucket: &Arc<Memory>) -> Publisher {
+    static WRITERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let number = WRITERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    Publisher {
+        releases: Releases::new(bucket.clone(), NODES),
+        objects: Some(bucket.clone()),
+        clock: Arc::new(|| 1_700_000_000_000),
+        writer: format!("{number:032x}"),
+        consumer: format!("{:p}", Arc::as_ptr(bucket)),
+        threads: 1,
+    }
+}
+
+/// The objects that are documents.
+fn documents(bucket: &Memory) -> Documents {
+    let all = bucket.objects().into_iter().filter(|(key, _)| !key.starts_with("_edgepress/"));
+    all.map(|(key, body)| (format!("/{key}"), body)).collect()
+}
+
+/// What kind of failure a message tells of: without rows, names and numbers.
+fn shortened(error: &str) -> String {
+    let line = error.lines().find(|line| line.starts_with("  ")).unwrap_or(error);
+    let reason = if line.contains(", row ") { line.rsplit(": ").next().unwrap_or(line) } else { line };
+    let reason = reason.split('`').step_by(2).collect::<Vec<_>>().join("`..`");
+    reason.replace(|c: char| c.is_ascii_digit(), "#").chars().take(100).collect()
+}
+
+/// The documents that differ, for people to read.
+fn differences(found: &Documents, expected: &Documents) -> String {
+    let paths: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
+    let text = |documents: &Documents, path: &String| {
+        documents
+            .get(path)
+            .map_or_else(|| "(none)".to_owned(), |body| String::from_utf8_lossy(body).into_owned())
+    };
+    let differing = paths.into_iter().filter(|path| found.get(*path) != expected.get(*path));
+    let line =
+        |path: &String| format!("{path}\n   is  {}\n   not {}", text(found, path), text(expected, path));
+    differing.map(line).collect::<Vec<_>>().join("\n")
+}
