@@ -20,6 +20,7 @@ use super::joins::From;
 use super::shape::{Branch, Factor, Grouping, Loose, Meaning, Output, Shape};
 use super::sql::{self, Function};
 use super::tables;
+use super::wrong::{Mistake, is_made};
 
 /// How deep views, WITH queries and derived tables may lie in each other.
 const DEPTH: usize = 16;
@@ -159,7 +160,8 @@ impl<'a> Analyser<'a> {
         let From { factors, using, .. } = from;
         let names = Names { dialect: self.dialect(), factors: &factors, using: &using };
         let kept = |conjunct: &&Expr| {
-            names.understand(conjunct).is_ok_and(|Meaning { loose, .. }| loose == Loose::No)
+            let is_kept = |Meaning { loose, .. }| loose == Loose::No || is_made(Mistake::KeepPredicates);
+            names.understand(conjunct).is_ok_and(is_kept)
         };
         let conjuncts = select.selection.iter().flat_map(conjuncts).filter(kept).cloned().collect();
         let outputs = outputs(&names, &select.projection)?;

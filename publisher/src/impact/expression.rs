@@ -119,8 +119,7 @@ impl Visitor for Inputs<'_, '_> {
     type Break = Coarse;
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Coarse> {
-        let advice = "join the table in FROM instead";
-        ControlFlow::Break(Coarse::new("it holds a subquery outside FROM", advice))
+        ControlFlow::Break(subquery())
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Coarse> {
@@ -137,6 +136,7 @@ impl Inputs<'_, '_> {
             Expr::Identifier(name) => self.columns.push(self.names.find(std::slice::from_ref(name))?),
             Expr::CompoundIdentifier(parts) => self.columns.push(self.names.find(parts)?),
             Expr::Function(call) => self.call(call)?,
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => return Err(subquery()),
             Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => return Err(strange(expr)),
             Expr::BinaryOp { op: BinaryOperator::Match | BinaryOperator::Regexp, .. } => {
                 return Err(strange(expr));
@@ -223,6 +223,10 @@ fn is_of_now(call: &Call, name: &str) -> bool {
         _ => true,
     };
     arguments.len() < least || arguments.iter().any(is_now)
+}
+
+fn subquery() -> Coarse {
+    Coarse::new("it holds a subquery outside FROM", "join the table in FROM instead")
 }
 
 fn strange(expr: &dyn std::fmt::Display) -> Coarse {

@@ -16,6 +16,7 @@ use super::analyse::{Analyser, Named, Scope};
 use super::expression::{Names, conjuncts, plain};
 use super::shape::{Branch, Column, Factor, Grouping, Kind, Loose, Meaning, Shape};
 use super::sql;
+use super::wrong::{Mistake, is_made};
 
 /// Reads a FROM clause.
 pub(super) struct From<'s, 'a> {
@@ -111,22 +112,23 @@ impl From<'_, '_> {
     fn on(&self, part: &Expr) -> Result<(), Coarse> {
         let dialect = self.analyser.dialect();
         let names = Names { dialect, factors: &self.factors, using: &self.using };
-        if names.understand(part)?.loose == Loose::No {
+        if names.understand(part)?.loose == Loose::No || is_made(Mistake::AnyOn) {
             return Ok(());
         }
         if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = part {
             let is_column = |expr: &Expr| {
                 let meaning = names.understand(plain(expr));
-                meaning
-                    .is_ok_and(|Meaning { column, loose, .. }| column.is_some() && loose != Loose::Computed)
+                meaning.is_ok_and(|Meaning { column, loose, .. }| column.is_some() && loose.is_comparable())
             };
             if is_column(left) && is_column(right) {
                 return Ok(());
             }
         }
         Err(Coarse::new(
-            format!("the condition `{part}` of a join depends on what another outer join fills with NULLs"),
-            "compare such columns with a plain `=` to another column, or use inner joins",
+            format!(
+                "the condition `{part}` of a join depends on what another outer join fills with NULLs, or on how a UNION compares"
+            ),
+            "compare such columns with a plain `=` to another column, or use inner joins and one type",
         ))
     }
 
@@ -138,8 +140,10 @@ impl From<'_, '_> {
             for factor in &self.factors[side] {
                 for own in factor.columns.iter().filter(|own| sql::is_same(&own.name, &name)) {
                     found = true;
-                    if own.loose == Loose::Computed {
-                        return Err(Coarse::of(format!("it joins by `{name}`, which is computed")));
+                    if !own.loose.is_comparable() {
+                        let why =
+                            format!("it joins by `{name}`, which is computed or compares in several ways");
+                        return Err(Coarse::of(why));
                     }
                 }
             }
@@ -233,8 +237,11 @@ impl From<'_, '_> {
             loose: Loose::No,
             is_hidden,
         };
-        let mut columns: Vec<Column> =
-            facts.columns.iter().map(|own| column(&own.name, own.is_bytewise, false)).collect();
+        let mut columns: Vec<Column> = facts
+            .columns
+            .iter()
+            .map(|own| column(&own.name, own.is_bytewise || is_made(Mistake::Bytes), false))
+            .collect();
         for number in sql::row_numbers(self.analyser.dialect()) {
             if !columns.iter().any(|own| sql::is_same(&own.name, number)) {
                 columns.push(column(number, true, true));
@@ -294,10 +301,23 @@ fn columns(shape: &mut Shape) -> Result<Vec<Column>, Coarse> {
         let all: Result<Vec<&Meaning>, &Coarse> =
             shape.branches.iter().map(|branch| branch.outputs[index].meaning.as_ref()).collect();
         let Ok(all) = all else { continue };
+        let is_bytewise = all.iter().all(|meaning| meaning.is_bytewise);
+        // One branch at a time is asked, but all of them decide how the column compares.
+        let mixed = match (&*all, is_bytewise) {
+            ([_], _) => Loose::No,
+            (_, true) => Loose::Mixed,
+            (_, false) if is_made(Mistake::Unions) => Loose::No,
+            (_, false) => Loose::Vague,
+        };
+        let loosest = all.iter().map(|meaning| meaning.loose).max().unwrap_or(Loose::No);
         columns.push(Column {
             name,
-            is_bytewise: all.iter().all(|meaning| meaning.is_bytewise),
-            loose: all.iter().map(|meaning| meaning.loose).max().unwrap_or(Loose::No),
+            is_bytewise,
+            loose: if (mixed, loosest) == (Loose::Vague, Loose::Column) {
+                Loose::Computed
+            } else {
+                loosest.max(mixed)
+            },
             is_hidden: false,
         });
     }

@@ -14,6 +14,7 @@ mod shape;
 mod sql;
 mod tables;
 mod terms;
+mod wrong;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 use self::plan::{Asked, Plan};
 use self::terms::Writer;
+use self::wrong::{Mistake, is_made};
 
 pub use facts::{Facts, gather};
 pub(crate) use sql::quoted;
@@ -80,6 +82,8 @@ struct Place {
     keys: Vec<String>,
     /// The columns of the place around it that its keys equal; empty: the whole result belongs to it.
     on: Vec<String>,
+    /// Columns of it that compare as their values do.
+    typed: BTreeSet<String>,
     plan: Plan,
 }
 
@@ -260,6 +264,7 @@ impl Traced {
                 parent: None,
                 keys: keys.clone(),
                 on: Vec::new(),
+                typed: typed(&plan, facts),
                 plan,
             });
         }
@@ -292,6 +297,13 @@ impl Traced {
     }
 }
 
+/// The columns of a query that compare as their values do.
+fn typed(plan: &Plan, facts: &Facts) -> BTreeSet<String> {
+    let columns = facts.columns.get(&plan.query);
+    let all = columns.into_iter().flat_map(|columns| columns.iter().enumerate());
+    all.filter(|(output, _)| plan.is_typed(*output)).map(|(_, column)| column.to_string()).collect()
+}
+
 fn add_includes(includes: &[Include], parent: Option<usize>, facts: &Facts, places: &mut Vec<Place>) {
     for include in includes {
         let (keys, on): (Vec<&str>, Vec<String>) =
@@ -301,7 +313,8 @@ fn add_includes(includes: &[Include], parent: Option<usize>, facts: &Facts, plac
             if around.is_empty() { include.name.clone() } else { format!("{around}.{}", include.name) };
         let plan = Plan::new(facts, &Asked::include(include, &keys));
         let keys = keys.into_iter().map(str::to_owned).collect();
-        places.push(Place { name, parent, keys, on, plan });
+        let typed = typed(&plan, facts);
+        places.push(Place { name, parent, keys, on, typed, plan });
         let own = places.len() - 1;
         add_includes(&include.includes, Some(own), facts, places);
     }
@@ -406,11 +419,16 @@ impl Asking<'_> {
             .iter()
             .enumerate()
             .map(|(number, column)| {
-                format!("edgepress_i.{} = edgepress_p.{}", terms::key(number), quoted(column))
+                // Where rows are included the other side is a value and has no type of its own. `+` takes
+                // the column's type away, and with it indexes: only where the type may matter.
+                let is_typed = around.typed.contains(column) || is_made(Mistake::Affinity);
+                let plus = if is_typed { "" } else { "+" };
+                format!("edgepress_i.{} = {plus}edgepress_p.{}", terms::key(number), quoted(column))
             })
             .collect();
         let join = format!(
-            "FROM ({query}) AS edgepress_i JOIN ({}\n) AS edgepress_p ON {}",
+            "FROM ({query}) AS edgepress_i {} ({}\n) AS edgepress_p ON {}",
+            sql::ordered_join(self.dialect),
             around.plan.query,
             on.join(" AND ")
         );

@@ -9,6 +9,7 @@ use super::analyse::{Analyser, Scope};
 use super::joins::check_distinct;
 use super::shape::{Branch, Grouping, Loose, Meaning, Shape};
 use super::tables::{self, Read};
+use super::wrong::{Mistake, is_made};
 use super::{Coarse, Facts, sql};
 
 /// One query of the site.
@@ -215,11 +216,21 @@ impl Plan {
         if let Some(why) = self.unseen.get(&table.name) {
             return Err(Coarse::of(format!("edits of it cannot be seen: {why}")));
         }
-        if self.elsewhere.contains(table) {
+        if self.elsewhere.contains(table) && !is_made(Mistake::Subqueries) {
             let advice = "join it in FROM, or make it an include";
             return Err(Coarse::new("it is read in a subquery outside FROM", advice));
         }
         self.shape.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    /// Whether SQL compares an output as it compares its value: it is a column of a table that compares
+    /// by its bytes, and those have a type. (Columns without one are not converted to another's.)
+    pub(super) fn is_typed(&self, output: usize) -> bool {
+        let Ok(Shape { branches, .. }) = &self.shape else { return false };
+        let [branch] = &**branches else { return false };
+        let meaning = branch.outputs.get(output).map(|output| &output.meaning);
+        let is_typed = |meaning: &Meaning| meaning.is_bytewise && meaning.loose != Loose::Mixed;
+        meaning.is_some_and(|meaning| meaning.as_ref().is_ok_and(is_typed))
     }
 
     /// Whether equal keys may be made one by SQL.
@@ -287,7 +298,7 @@ fn check_branch(branch: &Branch) -> Result<(), Coarse> {
 }
 
 fn check_key(key: &str, meaning: &Meaning, branch: &Branch) -> Result<(), Coarse> {
-    if meaning.loose != Loose::No {
+    if !meaning.loose.is_certain() && !is_made(Mistake::NullKeys) {
         return Err(Coarse::new(
             format!(
                 "its key `{key}` comes from the clock or from a side that an outer join fills with NULLs"

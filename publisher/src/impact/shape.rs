@@ -71,15 +71,40 @@ pub(super) struct Column {
     pub(super) is_hidden: bool,
 }
 
-/// Whether a value may change although none of the rows changed that it was made from.
+/// Whether a value, or how it compares, may differ from what the rows say that it was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Loose {
     /// It may not.
     No,
+    /// It comes from a UNION in FROM. What is equal there is equal in each branch alone, but SQL may
+    /// order it otherwise: types that differ between branches are converted otherwise.
+    Mixed,
+    /// It comes from a UNION in FROM, and compares as one of the branches says, which need not be its own.
+    Vague,
     /// It is a column that an outer join sets to NULL.
     Column,
-    /// It is made from such a column, or from the clock.
+    /// It is made from any of these, or from the clock.
     Computed,
+}
+
+impl Loose {
+    /// The same where an outer join may set it to NULL.
+    fn filled(self) -> Self {
+        match self {
+            Self::No | Self::Mixed | Self::Column => Self::Column,
+            Self::Vague | Self::Computed => Self::Computed,
+        }
+    }
+
+    /// Whether its values are those that the rows give.
+    pub(super) fn is_certain(self) -> bool {
+        self < Self::Column
+    }
+
+    /// Whether a plain `=` to another column can be followed.
+    pub(super) fn is_comparable(self) -> bool {
+        matches!(self, Self::No | Self::Mixed | Self::Column)
+    }
 }
 
 /// A column that a SELECT gives.
@@ -132,6 +157,6 @@ impl Branch {
     pub(super) fn loose(factors: &[Factor], (factor, column): (usize, usize)) -> Loose {
         let factor = &factors[factor];
         let own = factor.columns[column].loose;
-        if factor.is_null_supplied { own.max(Loose::Column) } else { own }
+        if factor.is_null_supplied { own.filled() } else { own }
     }
 }

@@ -128,6 +128,12 @@ pub(super) fn is_cross_join_a_hint(dialect: Dialect) -> bool {
     dialect == Dialect::Sqlite
 }
 
+/// An inner join whose left side is to be gone through first: it is the smaller one.
+pub(super) fn ordered_join(dialect: Dialect) -> &'static str {
+    let Dialect::Sqlite = dialect;
+    "CROSS JOIN"
+}
+
 /// Names of the pseudo column that numbers a table's rows.
 pub(super) fn row_numbers(dialect: Dialect) -> &'static [&'static str] {
     let Dialect::Sqlite = dialect;

@@ -17,6 +17,7 @@ use sqlparser::ast::{
 use super::joins::{Side, sides};
 use super::shape::{Branch, Factor, Kind, Output, Shape};
 use super::sql;
+use super::wrong::{Mistake, is_made};
 
 /// The most occurrences that may stand for images in one query.
 const CHANGED: usize = 4;
@@ -45,7 +46,11 @@ pub(super) fn sets(shape: &Shape, changed: &BTreeSet<usize>) -> Option<Vec<BTree
                 .iter()
                 .flat_map(|set: &BTreeSet<usize>| choices.iter().map(move |choice| set | choice))
                 .collect();
-            own.extend(product);
+            if !is_made(Mistake::NoProducts) {
+                own.extend(product);
+            } else {
+                own.extend(product.into_iter().filter(|set| set.len() == 1));
+            }
             if own.len() > TERMS || own.iter().any(|set| set.len() > CHANGED) {
                 return None;
             }
