@@ -322,8 +322,8 @@ fn uncapturable(entries: &[Entry], name: &str, kind: &str, columns: &[Declared])
 fn skips_later_triggers(sql: &str) -> bool {
     let words: Vec<String> = names_in(sql).map(|word| word.to_ascii_lowercase()).collect();
     let ignores = words.windows(2).any(|pair| pair == ["raise", "ignore"]);
-    // CREATE TRIGGER name BEFORE …
-    ignores && words.get(3).is_none_or(|when| when != "before")
+    // BEFORE is what a trigger is that does not say when.
+    ignores && words.iter().take_while(|word| *word != "begin").any(|word| word == "after")
 }
 
 /// How a column is compared: asked of SQLite's compiler, since no pragma says it.

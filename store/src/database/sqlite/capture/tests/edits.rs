@@ -271,7 +271,8 @@ async fn rows_to_be_removed_are_looked_up_by_index() {
 async fn a_trigger_that_may_skip_ours_makes_its_table_uncapturable() {
     let schema = "CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE fine (id INTEGER PRIMARY KEY);
         CREATE TRIGGER stop AFTER INSERT ON t WHEN NEW.id > 5 BEGIN SELECT raise ( ignore ); END;
-        CREATE TRIGGER early BEFORE INSERT ON fine WHEN NEW.id > 5 BEGIN SELECT RAISE(IGNORE); END;";
+        CREATE TRIGGER early BEFORE INSERT ON fine WHEN NEW.id > 5 BEGIN SELECT RAISE(IGNORE); END;
+        CREATE TRIGGER \"odd \"\" name\" INSERT ON fine WHEN NEW.id > 7 BEGIN SELECT RAISE(IGNORE); END;";
     let owned = Owned::new(schema).await;
     let catalog = owned.snapshot().await.catalog().await.unwrap();
     let reason = catalog.tables[&table("t")].uncapturable.as_deref().unwrap();
