@@ -40,6 +40,8 @@ pub(super) struct ColumnDetails {
     /// Unknown when this connection lacks it.
     pub(super) collation: Option<String>,
     pub(super) is_generated: bool,
+    /// Whether REPLACE stores a default where NULL was given.
+    pub(super) defaults: bool,
 }
 
 /// One term of a unique index.
@@ -226,6 +228,7 @@ struct Declared {
     kind: String,
     key: i64,
     hidden: i64,
+    defaults: bool,
 }
 
 async fn facts(
@@ -235,7 +238,8 @@ async fn facts(
     kind: &str,
     without_rowid: bool,
 ) -> Result<(Facts, Details), sqlx::Error> {
-    let columns = "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid";
+    let columns = "SELECT name, type, pk, hidden, \"notnull\" AND dflt_value IS NOT NULL \
+                   FROM pragma_table_xinfo(?) ORDER BY cid";
     // The module behind a virtual table may be missing here: then nothing is known of its columns.
     let rows = sqlx::query(columns).bind(name).fetch_all(&mut *connection).await;
     let rows = if kind == "virtual" { rows.unwrap_or_default() } else { rows? };
@@ -246,6 +250,7 @@ async fn facts(
             kind: row.try_get(1)?,
             key: row.try_get(2)?,
             hidden: row.try_get(3)?,
+            defaults: row.try_get(4)?,
         });
     }
     let mut key: Vec<&Declared> = declared.iter().filter(|column| column.key > 0).collect();
@@ -263,8 +268,8 @@ async fn facts(
             is_bytewise: affinity != Affinity::None && collation.as_deref() == Some("BINARY"),
         });
         let is_generated = matches!(column.hidden, 2 | 3);
-        let name = column.name.clone();
-        details.columns.push(ColumnDetails { name, affinity, collation, is_generated });
+        let (name, defaults) = (column.name.clone(), column.defaults);
+        details.columns.push(ColumnDetails { name, affinity, collation, is_generated, defaults });
     }
     if kind != "virtual" {
         let (unique, has_primary_index) = unique(connection, entries, name).await?;
@@ -322,8 +327,8 @@ fn uncapturable(entries: &[Entry], name: &str, kind: &str, columns: &[Declared])
 fn skips_later_triggers(sql: &str) -> bool {
     let words: Vec<String> = names_in(sql).map(|word| word.to_ascii_lowercase()).collect();
     let ignores = words.windows(2).any(|pair| pair == ["raise", "ignore"]);
-    // CREATE TRIGGER name BEFORE …
-    ignores && words.get(3).is_none_or(|when| when != "before")
+    // BEFORE is what a trigger is that does not say when.
+    ignores && words.iter().take_while(|word| *word != "begin").any(|word| word == "after")
 }
 
 /// How a column is compared: asked of SQLite's compiler, since no pragma says it.

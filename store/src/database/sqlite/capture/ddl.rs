@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::names::{LOG, Trigger, change_table};
+use super::names::{LOG, SOURCE, Trigger, change_table};
 use crate::database::sqlite::catalog::{
     Affinity, ColumnDetails, Details, ROWID_NAMES, Term, TermContent, Unique,
 };
@@ -308,9 +308,17 @@ impl Target<'_> {
             .then(|| format!("BEFORE UPDATE{of} ON {} {}", self.on(), self.record_removed(&keys)))
     }
 
+    /// Conditions under which REPLACE stores another key than the trigger sees: NULL in a column that is NOT
+    /// NULL becomes its default.
+    fn unseen_keys(&self) -> Vec<String> {
+        let columns = self.details.columns.iter().filter(|column| column.defaults);
+        let columns = columns.filter(|_| !self.details.unique.is_empty());
+        columns.map(|column| format!("NEW.{} IS NULL", quoted(&column.name))).collect()
+    }
+
     fn record_removed(&self, keys: &[String]) -> String {
         let on = self.on();
-        let exists: Vec<String> = keys
+        let mut when: Vec<String> = keys
             .iter()
             .map(|key| format!("EXISTS (SELECT 1 FROM {on} AS edgepress_t WHERE {key})"))
             .collect();
@@ -321,6 +329,16 @@ impl Target<'_> {
             .collect();
         let into = quoted(&change_table(self.table));
         let mut body = String::new();
+        let unseen = self.unseen_keys();
+        if !unseen.is_empty() {
+            // So rare that the whole table may count as changed.
+            body.push_str(&format!(
+                "UPDATE {SOURCE} SET mark = mark + 1 WHERE id = {} AND {}; ",
+                self.id,
+                balanced(&unseen, " OR ")
+            ));
+            when.extend(unseen);
+        }
         for key in keys {
             let from = format!("FROM {on} AS edgepress_t WHERE {key} LIMIT 1");
             body.push_str(&format!(
@@ -329,7 +347,7 @@ impl Target<'_> {
                 self.id
             ));
         }
-        format!("WHEN ({}) AND {} BEGIN {body}END", balanced(&exists, " OR "), Self::has_room())
+        format!("WHEN ({}) AND {} BEGIN {body}END", balanced(&when, " OR "), Self::has_room())
     }
 }
 

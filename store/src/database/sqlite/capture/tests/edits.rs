@@ -67,6 +67,34 @@ async fn conditions_of_partial_indexes_conflict_when_other_columns_change() {
 }
 
 #[tokio::test]
+async fn a_null_that_replace_makes_a_default_marks_the_whole_table() {
+    let schema =
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL DEFAULT 'd', b, s AS (a || 'x') UNIQUE);
+        INSERT INTO t VALUES (1, 'd', 0), (2, 'e', 0);";
+    for (script, is_whole) in [
+        ("INSERT OR REPLACE INTO t VALUES (3, NULL, 1)", true),
+        ("UPDATE OR REPLACE t SET a = NULL WHERE id = 2", true),
+        ("INSERT OR REPLACE INTO t (id) VALUES (3)", false),
+        ("UPDATE t SET b = NULL; INSERT INTO t VALUES (3, 'f', NULL)", false),
+    ] {
+        let owned = Owned::captured(schema, &[("t", &["id", "a"])]).await;
+        owned.publish(1).await;
+        let seen = owned.seen().await;
+        owned.run(script);
+        let changes = owned.changes(&seen).await;
+        assert_eq!(changes.whole.contains(&table("t")), is_whole, "{script}: {changes:?}");
+        assert!(owned.capture().is_behind(ME).await.unwrap() || !is_whole);
+        assert_eq!(
+            owned.capture().install(ME, &reads(&[("t", &["id", "a"])])).await.unwrap(),
+            Installed::default()
+        );
+        if script.contains("(id)") {
+            assert_eq!(owned.images(&seen, "t", &["id", "a"]).await, ["1|'d'", "3|'d'"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn upserts_and_ignored_rows_are_explained() {
     let schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b');";
     let upsert = "INSERT INTO t VALUES (1, 'n'), (3, 'c') ON CONFLICT (id) DO UPDATE SET v = excluded.v || v";
@@ -271,7 +299,8 @@ async fn rows_to_be_removed_are_looked_up_by_index() {
 async fn a_trigger_that_may_skip_ours_makes_its_table_uncapturable() {
     let schema = "CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE fine (id INTEGER PRIMARY KEY);
         CREATE TRIGGER stop AFTER INSERT ON t WHEN NEW.id > 5 BEGIN SELECT raise ( ignore ); END;
-        CREATE TRIGGER early BEFORE INSERT ON fine WHEN NEW.id > 5 BEGIN SELECT RAISE(IGNORE); END;";
+        CREATE TRIGGER early BEFORE INSERT ON fine WHEN NEW.id > 5 BEGIN SELECT RAISE(IGNORE); END;
+        CREATE TRIGGER \"odd \"\" name\" INSERT ON fine WHEN NEW.id > 7 BEGIN SELECT RAISE(IGNORE); END;";
     let owned = Owned::new(schema).await;
     let catalog = owned.snapshot().await.catalog().await.unwrap();
     let reason = catalog.tables[&table("t")].uncapturable.as_deref().unwrap();

@@ -124,6 +124,7 @@ struct Run {
     columns: &'static [&'static str],
     connection: SqliteConnection,
     is_partial: bool,
+    has_defaults: bool,
 }
 
 impl Run {
@@ -134,7 +135,8 @@ impl Run {
         let options =
             options.foreign_keys(true).pragma("recursive_triggers", if recursive { "ON" } else { "OFF" });
         let connection = options.connect().await.unwrap();
-        Self { owned, table, columns, connection, is_partial: schema.contains("c IS NOT NULL") }
+        let (is_partial, has_defaults) = (schema.contains("c IS NOT NULL"), schema.contains("DEFAULT"));
+        Self { owned, table, columns, connection, is_partial, has_defaults }
     }
 
     async fn state(&mut self, columns: &[&str]) -> Rows {
@@ -154,7 +156,11 @@ impl Run {
         let (after, some_after) = (self.state(columns).await, self.state(&some).await);
 
         let changes = self.owned.changes(&seen).await;
-        assert!(changes.everything.is_none() && changes.whole.is_empty(), "{changes:?}");
+        assert!(changes.everything.is_none(), "{changes:?}");
+        if !changes.whole.is_empty() {
+            assert!(self.has_defaults, "only where NULL may have become another key: {script}");
+            return;
+        }
         let last = Moment::of(&seen.0).last;
         let images = |kind| {
             let from = quoted(&change_table(self.table));
