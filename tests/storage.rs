@@ -189,7 +189,7 @@ fn a_bucket_that_may_not_be_written_is_named_with_the_remedy() {
     let site = Site::small(3);
     site.json("publish");
     site.sql("UPDATE item SET name = 'New'");
-    chmod(&site, "a+rX", ".");
+    chmod(&site, "a+rwX", ".");
     chmod(&site, "a-w", "bucket");
     let before = files(&site.bucket());
     for arguments in ["publish", "rollback 1"] {
@@ -212,6 +212,13 @@ fn a_bucket_that_may_not_be_written_is_named_with_the_remedy() {
     assert!(files(&site.bucket()) == before);
     let origin = Running::start_loaded(&site);
     assert_eq!(origin.body("/items/item-1.html"), "<h1>Item 1</h1>\n");
+    // A database in WAL mode is written beside by its readers, too.
+    chmod(&site, "a-w", ".");
+    let ran = as_nobody(&site, "check");
+    assert_eq!(ran.code, Some(1), "{}", ran.text());
+    for named in ["sqlite:site.db", "the right to write site.db and its folder"] {
+        assert!(ran.stderr.contains(named), "{named}: {}", ran.stderr);
+    }
     chmod(&site, "u+w", ".");
 }
 
@@ -243,7 +250,8 @@ fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
     broken[from..].fill(0x5a);
     std::fs::write(site.path("site.db"), &broken).expect("there is room");
     let message = site.refuses(1, "publish");
-    assert!(message.contains("collection `item`") && message.contains("malformed"), "{message}");
+    assert!(message.contains("malformed"), "{message}");
+    assert!(message.contains("collection `item`") || message.contains("the site's database"), "{message}");
     assert_eq!(live(&site.bucket()).root, before);
     // A file cut off while it is read.
     let mut random = Random(3);

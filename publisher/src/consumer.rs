@@ -38,6 +38,8 @@ pub(crate) struct Moment {
 /// What is known since the live release was made.
 pub(crate) struct Since {
     pub(crate) state: State,
+    /// What the database remembers as seen.
+    seen: Seen,
     pub(crate) changes: Changes,
 }
 
@@ -177,7 +179,7 @@ impl<'a> Consumer<'a> {
         let changes = snapshot.changes(&seen).await.map_err(PublishError::Database)?;
         let since = match changes.everything.clone() {
             Some(why) => Err(why),
-            None => Ok(Since { state, changes }),
+            None => Ok(Since { state, seen, changes }),
         };
         Ok((since, used))
     }
@@ -212,9 +214,8 @@ impl Memory<'_> {
     pub(crate) async fn consume(&self, live: &Record, is_new: bool) {
         let Some((capture, intent)) = self.intent(live) else { return };
         let is_remembered = self.since.as_ref().is_some_and(|since| {
-            since.changes.seen == intent.seen
-                && since.changes.is_empty()
-                && since.state.encode() == intent.state
+            // Changes that concern only others are to be forgotten, too.
+            since.seen == intent.seen && since.state.encode() == intent.state
         });
         if is_remembered && !is_new {
             return;

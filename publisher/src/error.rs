@@ -24,8 +24,8 @@ pub enum PublishError {
         source: DatabaseError,
     },
     /// The database cannot be used at all.
-    #[error(transparent)]
-    Database(DatabaseError),
+    #[error("the site's database")]
+    Database(#[source] DatabaseError),
     /// A row does not have what its collection needs.
     #[error("collection `{collection}`{include}: {message}")]
     Row {

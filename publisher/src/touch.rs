@@ -52,7 +52,7 @@ impl Touch<'_> {
         reader: &mut Reader<'_>,
     ) {
         let name = collection.name.as_str();
-        let Since { state, changes } = self.since;
+        let Since { state, changes, .. } = self.since;
         if let Some(why) = self.whole(number, collection) {
             return scope.add_whole(name, why);
         }

@@ -132,7 +132,17 @@ impl Location {
         let identity = self.identity()?;
         // Whatever is in the site's queries, these connections cannot write.
         let options = self.options.clone().pragma("query_only", "1");
-        let failed = |error: sqlx::Error| self.error(message(&error));
+        let failed = |error: sqlx::Error| {
+            let reason = message(&error);
+            match reason.contains("readonly") || reason.contains("unable to open") {
+                true => self.error(format!(
+                    "{reason}: whoever reads a database in WAL mode writes beside it, so give the user that \
+                     runs this command the right to write {} and its folder",
+                    self.path.display()
+                )),
+                false => self.error(reason),
+            }
+        };
         let mut watch = options.connect().await.map_err(failed)?;
         sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(&mut watch).await.map_err(failed)?;
         let pool = PoolOptions::new()
