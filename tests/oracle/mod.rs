@@ -6,6 +6,7 @@
 //! and printed. `EDGEPRESS_ORACLE=20000,1` runs 20,000 cases from seed 1 on.
 
 mod case;
+mod consumer;
 mod draw;
 mod edits;
 mod faults;
