@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use case::{Case, Step};
 use draw::Drawn;
 use faults::{FAULTS, Fault};
-use run::{Failure, Seen, run};
+use run::{Failure, Kind, Seen, run};
 
 /// Cases that are always run.
 const CASES: u64 = 300;
@@ -97,12 +97,12 @@ fn after_any_edits_the_release_is_that_of_a_full_publish() {
     assert!(precision.rendered <= most, "{} keys rendered; at most {most} were promised", precision.rendered);
 }
 
-/// The first case from seed 1 on that fails with a fault.
+/// The first case from seed 1 on that gives another release with a fault.
 fn found(fault: &Fault) -> (Case, Failure) {
     let fails = |seed| {
         let (case, _) = generate::case(seed);
         let failure = run(&case, Some(fault), &mut Seen::default()).err()?;
-        Some((case, failure))
+        (failure.kind == Kind::Root).then_some((case, failure))
     };
     let name = fault.name;
     (1..=FAULT_CASES).find_map(fails).unwrap_or_else(|| panic!("{name}: {FAULT_CASES} cases find nothing"))
@@ -143,7 +143,7 @@ fn queries_are_determined_by_their_rows() {
 fn every_fault_is_found() {
     for fault in &FAULTS {
         let (_, failure) = found(fault);
-        println!("{}: {:?}", fault.name, failure.kind);
+        println!("{}: {}", fault.name, failure.message);
     }
 }
 

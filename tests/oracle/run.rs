@@ -23,6 +23,8 @@ use super::world::{Databases, Disturbed};
 pub(super) enum Kind {
     /// A panic.
     Panic,
+    /// The site cannot be: a mistake of the oracle's own.
+    Definition,
     /// A statement did something else because of capture, or rows differ.
     Disturbed,
     /// One publish failed, and the other did not.
@@ -179,7 +181,7 @@ impl Running<'_> {
     fn source(&mut self) -> Result<Source, Failure> {
         let source = match self.source.take() {
             Some(source) => source,
-            None => source(&self.site).map_err(|error| self.failure(Kind::Outcome, error))?,
+            None => source(&self.site).map_err(|error| self.failure(Kind::Definition, error))?,
         };
         self.source = Some(source.clone());
         Ok(source)
