@@ -7,7 +7,7 @@ use edgepress_publisher::{Report, Source};
 use edgepress_site::definition::PAGE;
 use edgepress_site::router::{Owner, Router};
 
-use super::run::Versions;
+use super::consumer::Versions;
 
 /// Sums over publishes.
 #[derive(Debug, Default)]

@@ -5,41 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use edgepress_publisher::error::whole;
 use edgepress_publisher::progress::Progress;
-use edgepress_publisher::{Options, PublishError, Publisher, Report, Source, rollback, verify};
-use edgepress_site::definition;
-use edgepress_site::release::State;
-use edgepress_site::release::diff::Entries;
+use edgepress_publisher::{Options, PublishError, Publisher, Report, Source, verify};
 use edgepress_site::version::Version;
 use edgepress_store::bucket::Memory;
 use edgepress_store::database::Sqlite;
-use edgepress_store::release::Releases;
 
 use super::case::{Case, How, Publish, Site, Step, Transaction};
+use super::consumer::{Consumer, Documents, Versions, YES, differences, documents, publisher, source};
 use super::faults::Fault;
 use super::precision::{self, Precision};
 use super::world::{Databases, Disturbed};
-
-/// Whatever is removed: the oracle is not about the guard.
-const YES: Options =
-    Options { full: false, dry_run: false, yes: true, resume: false, keep_going: false, list: 0, wait: None };
-
-/// Bytes of index nodes that a publisher keeps.
-const NODES: u64 = 1 << 20;
-
-/// Documents by path.
-type Documents = BTreeMap<String, Bytes>;
-
-/// What a release names: versions by path.
-pub(super) type Versions = BTreeMap<String, Version>;
 
 /// What went wrong, in kinds that shrinking must not mix up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A panic.
     Panic,
+    /// The site cannot be: a mistake of the oracle's own.
+    Definition,
     /// A statement did something else because of capture, or rows differ.
     Disturbed,
     /// One publish failed, and the other did not.
@@ -99,15 +84,6 @@ impl Seen {
 
 /// What a full publish of the twin into an empty bucket gives.
 type Full = Arc<Result<Report, String>>;
-
-/// A bucket and the publisher that brings it up to date.
-struct Consumer {
-    bucket: Arc<Memory>,
-    publisher: Publisher,
-    database: Sqlite,
-    /// The last release that was compared: what it names, and what was said of it.
-    before: Option<(Versions, Report)>,
-}
 
 /// A case that runs.
 struct Running<'a> {
@@ -210,7 +186,7 @@ impl Running<'_> {
     fn source(&mut self) -> Result<Source, Failure> {
         let source = match self.source.take() {
             Some(source) => source,
-            None => source(&self.site).map_err(|error| self.failure(Kind::Outcome, error))?,
+            None => source(&self.site).map_err(|error| self.failure(Kind::Definition, error))?,
         };
         self.source = Some(source.clone());
         Ok(source)
@@ -413,46 +389,6 @@ impl Running<'_> {
     }
 }
 
-impl Consumer {
-    async fn new(databases: &Databases, bucket: Arc<Memory>) -> Self {
-        let (publisher, database) = (publisher(&bucket), databases.open_live().await);
-        Self { bucket, publisher, database, before: None }
-    }
-
-    async fn publish(&self, source: &Source, options: Options) -> Result<Report, PublishError> {
-        self.publisher.publish(source, &self.database, options, &Progress::default()).await
-    }
-
-    /// What the live release names.
-    async fn versions(&self) -> Versions {
-        let releases = &self.publisher.releases;
-        let (current, _) = releases.current().await.expect("it can be read").expect("something is live");
-        let index = releases.index(current.live()).await.expect("the index is there");
-        let nodes = releases.blocking();
-        let read = move || {
-            let trees = index.collections.values().flat_map(|tree| Entries::new(Some(tree), &nodes));
-            let entries = trees.map(|entry| entry.expect("the index is whole"));
-            entries.map(|entry| (entry.path.to_string(), entry.version)).collect()
-        };
-        tokio::task::spawn_blocking(read).await.expect("it does not panic")
-    }
-
-    /// Whether the site is held after a rollback.
-    async fn is_held(&self) -> bool {
-        let current = self.publisher.releases.current().await.expect("it can be read");
-        current.is_some_and(|(current, _)| current.live().state == State::Held)
-    }
-
-    /// Makes the release before the live one live again, if there is one.
-    async fn roll_back(&self) {
-        let current = self.publisher.releases.current().await.expect("it can be read");
-        let number = current.map_or(0, |(current, _)| current.live().parent);
-        if number > 0 {
-            rollback(&self.publisher, number, None).await.expect("what was released can be released again");
-        }
-    }
-}
-
 /// The root of a full publish of the rows that a case begins with, or why there is none.
 pub(super) fn first_root(case: &Case) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -465,55 +401,10 @@ pub(super) fn first_root(case: &Case) -> Result<String, String> {
     })
 }
 
-/// A site as if it lay in a folder.
-fn source(site: &Site) -> Result<Source, String> {
-    Ok(Source {
-        site: definition::parse("site.toml", &site.toml(), &|_| None).map_err(|error| error.to_string())?,
-        templates: site.templates.clone(),
-        static_files: BTreeMap::new(),
-        file: "site.toml".to_owned(),
-        folder: std::path::PathBuf::new(),
-    })
-}
-
-/// A publisher that works on one bucket, as if in a process of its own.
-fn publisher(bucket: &Arc<Memory>) -> Publisher {
-    static WRITERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let number = WRITERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    Publisher {
-        releases: Releases::new(bucket.clone(), NODES),
-        objects: Some(bucket.clone()),
-        clock: Arc::new(|| 1_700_000_000_000),
-        writer: format!("{number:032x}"),
-        consumer: format!("{:p}", Arc::as_ptr(bucket)),
-        threads: 1,
-    }
-}
-
-/// The objects that are documents.
-fn documents(bucket: &Memory) -> Documents {
-    let all = bucket.objects().into_iter().filter(|(key, _)| !key.starts_with("_edgepress/"));
-    all.map(|(key, body)| (format!("/{key}"), body)).collect()
-}
-
 /// What kind of failure a message tells of: without rows, names and numbers.
 fn shortened(error: &str) -> String {
     let line = error.lines().find(|line| line.starts_with("  ")).unwrap_or(error);
     let reason = if line.contains(", row ") { line.rsplit(": ").next().unwrap_or(line) } else { line };
     let reason = reason.split('`').step_by(2).collect::<Vec<_>>().join("`..`");
     reason.replace(|c: char| c.is_ascii_digit(), "#").chars().take(100).collect()
-}
-
-/// The documents that differ, for people to read.
-fn differences(found: &Documents, expected: &Documents) -> String {
-    let paths: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
-    let text = |documents: &Documents, path: &String| {
-        documents
-            .get(path)
-            .map_or_else(|| "(none)".to_owned(), |body| String::from_utf8_lossy(body).into_owned())
-    };
-    let differing = paths.into_iter().filter(|path| found.get(*path) != expected.get(*path));
-    let line =
-        |path: &String| format!("{path}\n   is  {}\n   not {}", text(found, path), text(expected, path));
-    differing.map(line).collect::<Vec<_>>().join("\n")
 }

@@ -60,6 +60,8 @@ pub(super) struct Schema {
     pub(super) refs: Vec<Ref>,
     /// Whether references are declared and so enforced, where the connection says so.
     pub(super) has_foreign_keys: bool,
+    /// Whether all of them are checked at the end of a transaction only.
+    is_deferred: bool,
 }
 
 /// How many values keys are drawn from.
@@ -93,7 +95,8 @@ impl Table {
 impl Schema {
     pub(super) fn draw(draw: &mut Draw) -> Self {
         let has_foreign_keys = draw.rarely(30, "schema: foreign keys");
-        let mut schema = Self { has_foreign_keys, ..Self::default() };
+        let is_deferred = has_foreign_keys && draw.rarely(25, "schema: deferred foreign keys");
+        let mut schema = Self { has_foreign_keys, is_deferred, ..Self::default() };
         for number in 0..draw.within(2, 4) as usize {
             schema.add(draw, number);
         }
@@ -164,9 +167,7 @@ impl Schema {
             pairs.push((self.tables[child].columns.len(), index));
             self.tables[child].columns.push(column(&name, role, declared, is_nocase, true));
         }
-        // Of a table that references itself, SQLite does not check the keys of rows that INSERT OR REPLACE
-        // writes, unless the table has triggers: capture would seem to disturb it.
-        if self.has_foreign_keys && parent != child {
+        if self.has_foreign_keys {
             let names = |table: usize, indexes: &mut dyn Iterator<Item = usize>| {
                 let columns = &self.tables[table].columns;
                 indexes.map(|index| columns[index].name.as_str()).collect::<Vec<_>>().join(", ")
@@ -178,12 +179,14 @@ impl Schema {
                 "",
                 " ON DELETE CASCADE",
                 " ON DELETE CASCADE ON UPDATE CASCADE",
-                " ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED",
+                " ON UPDATE CASCADE",
             ];
-            // SQLite lets INSERT OR REPLACE break a reference to the same table that sets NULL, unless
-            // there is any trigger that writes.
+            // Where no trigger writes, SQLite lets INSERT OR REPLACE break a reference to the same table
+            // that sets NULL, and a statement that fails for one reference still counts as a breach of
+            // deferred ones. With triggers it does neither: what is compared keeps away from both.
             let action = draw.pick(&actions[usize::from(parent == child)..]);
-            clauses.push(format!("FOREIGN KEY ({own}) REFERENCES t{parent} ({key}){action}"));
+            let deferred = if self.is_deferred { " DEFERRABLE INITIALLY DEFERRED" } else { "" };
+            clauses.push(format!("FOREIGN KEY ({own}) REFERENCES t{parent} ({key}){action}{deferred}"));
         }
         self.refs.push(Ref { child, parent, pairs });
     }
