@@ -92,7 +92,7 @@ impl Location {
         }
         // As the sqlite3 shell has it, so that a script may fill its tables in any order.
         let options = self.options.clone().create_if_missing(true).foreign_keys(false);
-        let mut connection = options.connect().await.map_err(|error| self.error(message(&error)))?;
+        let mut connection = options.connect().await.map_err(|error| self.cannot_open(&error))?;
         let result = self.run_schema(&mut connection, script).await;
         if let Err(error) = connection.close().await {
             tracing::debug!(database = %self.name, "closing: {error}");
@@ -114,7 +114,7 @@ impl Location {
         let existing: i64 = sqlx::query_scalar(count)
             .fetch_one(&mut *connection)
             .await
-            .map_err(|error| self.error(message(&error)))?;
+            .map_err(|error| self.cannot_open(&error))?;
         if existing > 0 {
             return Ok(());
         }
@@ -132,17 +132,7 @@ impl Location {
         let identity = self.identity()?;
         // Whatever is in the site's queries, these connections cannot write.
         let options = self.options.clone().pragma("query_only", "1");
-        let failed = |error: sqlx::Error| {
-            let reason = message(&error);
-            match reason.contains("readonly") || reason.contains("unable to open") {
-                true => self.error(format!(
-                    "{reason}: whoever reads a database in WAL mode writes beside it, so give the user that \
-                     runs this command the right to write {} and its folder",
-                    self.path.display()
-                )),
-                false => self.error(reason),
-            }
-        };
+        let failed = |error: sqlx::Error| self.cannot_open(&error);
         let mut watch = options.connect().await.map_err(failed)?;
         sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(&mut watch).await.map_err(failed)?;
         let pool = PoolOptions::new()
@@ -164,6 +154,19 @@ impl Location {
     pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, DatabaseError> {
         let options = self.options.clone().foreign_keys(false);
         options.connect().await.map_err(|error| self.cannot_write(&error))
+    }
+
+    /// Why the file cannot be read at all, and what to do.
+    fn cannot_open(&self, error: &sqlx::Error) -> DatabaseError {
+        let reason = message(error);
+        match reason.contains("readonly") || reason.contains("unable to open") {
+            true => self.error(format!(
+                "{reason}: whoever reads a database in WAL mode writes beside it, so give the user that \
+                 runs this command the right to write {} and its folder",
+                self.path.display()
+            )),
+            false => self.error(reason),
+        }
     }
 
     /// Why our own tables cannot be written, and what to do.
