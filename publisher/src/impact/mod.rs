@@ -18,16 +18,18 @@ mod wrong;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use edgepress_site::definition::{Collection, Definition, Include, PAGE};
+use edgepress_site::definition::{Collection, Definition, Include};
 use edgepress_site::version::Digest;
 use edgepress_store::database::capture::{Dialect, Reads, Table};
 use serde::Serialize;
+
+use crate::key::KeyColumns;
 
 use self::plan::{Asked, Plan};
 use self::terms::Writer;
 use self::wrong::{Mistake, is_made};
 
-pub use facts::{Facts, gather};
+pub(crate) use facts::{Facts, gather};
 pub(crate) use sql::quoted;
 
 /// Why a change cannot be followed to the keys it touches.
@@ -126,28 +128,11 @@ pub enum Touched {
     Asked {
         /// Each may make it whole; to be asked first.
         doubts: Vec<Doubt>,
-        /// SELECTs that give key tuples in the order of [`key_columns`], some of them perhaps twice, of
+        /// SELECTs that give key tuples in the order of [`KeyColumns`], some of them perhaps twice, of
         /// rows that are there and that were. Of a collection without key columns, a row of whatever
         /// columns says that its one key, the empty tuple, is touched.
         keys: Vec<String>,
     },
-}
-
-/// The columns in the paths of a collection's documents, in the order in which they first stand there: a
-/// row's key is the tuple of their values.
-#[must_use]
-pub fn key_columns(collection: &Collection) -> Vec<String> {
-    let mut columns: Vec<String> = Vec::new();
-    for document in &collection.documents {
-        let first = document.pages.as_ref().and_then(|pages| pages.first.as_ref());
-        for column in std::iter::once(&document.path).chain(first).flat_map(|pattern| pattern.columns()) {
-            let is_page = document.pages.is_some() && column == PAGE;
-            if !is_page && !columns.iter().any(|own| own == column) {
-                columns.push(column.to_owned());
-            }
-        }
-    }
-    columns
 }
 
 impl Impact {
@@ -235,7 +220,8 @@ impl Impact {
         if let Some((table, why)) = collection.unseen().iter().next() {
             return Touched::Whole(format!("edits of `{table}` cannot be seen: {why}"));
         }
-        let reads = |table: &&Table| collection.places.iter().any(|place| place.plan.reads.contains_key(*table));
+        let reads =
+            |table: &&Table| collection.places.iter().any(|place| place.plan.reads.contains_key(*table));
         if let Some(table) = whole.iter().find(reads) {
             return Touched::Whole(format!("any row of `{table}` may have changed"));
         }
@@ -253,7 +239,7 @@ impl Impact {
 
 impl Traced {
     fn new(collection: &Collection, facts: &Facts) -> Self {
-        let keys = key_columns(collection);
+        let keys = KeyColumns::of(collection).columns;
         let mut places = Vec::new();
         if let Some(query) = &collection.query {
             let names: Vec<&str> = keys.iter().map(|key| &**key).collect();

@@ -116,7 +116,8 @@ async fn run(
             found.differed += differ.len();
             if let Some(touched) = &touched {
                 followed.touched += touched.len();
-                let has_keys = !super::super::key_columns(&followed.site.collections[0]).is_empty();
+                let has_keys =
+                    !super::super::KeyColumns::of(&followed.site.collections[0]).columns.is_empty();
                 let missed: Vec<&String> = if has_keys {
                     differ.difference(touched).collect()
                 } else {

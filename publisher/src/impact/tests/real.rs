@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use super::super::facts::Facts;
 use super::super::plan::ordered;
-use super::super::{Impact, Touched, key_columns};
+use super::super::{Impact, KeyColumns, Touched};
 use super::world::table;
 
 /// A table: its name, its columns with their declarations, those that compare otherwise than by their
@@ -317,7 +317,7 @@ impl Real {
             found = rows(&mut *snapshot, query, Order::Any).await;
         }
         let included = include(&mut *snapshot, &collection.includes, &found).await;
-        let keys = key_columns(collection);
+        let keys = KeyColumns::of(collection).columns;
         let mut documents: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (row, included) in found.iter().zip(included) {
             let key = key_text(keys.iter().map(|key| row.get(key).unwrap()));
