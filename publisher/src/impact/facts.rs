@@ -1,5 +1,6 @@
 //! What impact must know of the database, gathered from one snapshot.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub struct Facts {
 }
 
 /// Gathers the facts about a site's queries.
-pub async fn gather(snapshot: &mut dyn Snapshot, site: &Definition) -> Result<Facts, DatabaseError> {
+pub(crate) async fn gather(snapshot: &mut dyn Snapshot, site: &Definition) -> Result<Facts, DatabaseError> {
     let mut facts =
         Facts { catalog: snapshot.catalog().await?, tables: HashMap::new(), columns: HashMap::new() };
     let mut queries: Vec<(&str, Option<&str>)> = Vec::new();
@@ -35,9 +36,9 @@ pub async fn gather(snapshot: &mut dyn Snapshot, site: &Definition) -> Result<Fa
     }
     for (query, order_by) in queries {
         let text = super::plan::ordered(query, order_by);
-        if !facts.tables.contains_key(&text) {
-            let tables = snapshot.tables(&text).await?;
-            facts.tables.insert(text, tables);
+        if let Entry::Vacant(vacant) = facts.tables.entry(text) {
+            let tables = snapshot.tables(vacant.key()).await?;
+            vacant.insert(tables);
         }
         if !facts.columns.contains_key(query) {
             let columns = snapshot.rows(query, Order::Any).await?.columns;

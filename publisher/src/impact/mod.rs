@@ -18,7 +18,7 @@ mod wrong;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use edgepress_site::definition::{Collection, Definition, Include, PAGE};
+use edgepress_site::definition::{Collection, Definition, Include};
 use edgepress_site::version::Digest;
 use edgepress_store::database::capture::{Dialect, Reads, Table};
 use serde::Serialize;
@@ -27,7 +27,9 @@ use self::plan::{Asked, Plan};
 use self::terms::Writer;
 use self::wrong::{Mistake, is_made};
 
-pub use facts::{Facts, gather};
+use crate::key::KeyColumns;
+
+pub(crate) use facts::{Facts, gather};
 pub(crate) use sql::quoted;
 
 /// Why a change cannot be followed to the keys it touches.
@@ -126,28 +128,11 @@ pub enum Touched {
     Asked {
         /// Each may make it whole; to be asked first.
         doubts: Vec<Doubt>,
-        /// SELECTs that give key tuples in the order of [`key_columns`], some of them perhaps twice, of
+        /// SELECTs that give key tuples in the order of its key columns, some of them perhaps twice, of
         /// rows that are there and that were. Of a collection without key columns, a row of whatever
         /// columns says that its one key, the empty tuple, is touched.
         keys: Vec<String>,
     },
-}
-
-/// The columns in the paths of a collection's documents, in the order in which they first stand there: a
-/// row's key is the tuple of their values.
-#[must_use]
-pub fn key_columns(collection: &Collection) -> Vec<String> {
-    let mut columns: Vec<String> = Vec::new();
-    for document in &collection.documents {
-        let first = document.pages.as_ref().and_then(|pages| pages.first.as_ref());
-        for column in std::iter::once(&document.path).chain(first).flat_map(|pattern| pattern.columns()) {
-            let is_page = document.pages.is_some() && column == PAGE;
-            if !is_page && !columns.iter().any(|own| own == column) {
-                columns.push(column.to_owned());
-            }
-        }
-    }
-    columns
 }
 
 impl Impact {
@@ -222,7 +207,8 @@ impl Impact {
     /// The keys of a collection that changes touch: of any row of the tables in `whole`, and of those
     /// rows of the tables in `changed` that `image` gives. `image` makes a SELECT of the old and new
     /// images of a table's changed rows, for the columns asked for: exactly these, under their names and
-    /// with the types and collations that the table gives them.
+    /// with the types and collations that the table gives them. Asked for none, any column will do: what
+    /// counts are the rows that came or went.
     #[must_use]
     pub fn touched(
         &self,
@@ -255,7 +241,7 @@ impl Impact {
 
 impl Traced {
     fn new(collection: &Collection, facts: &Facts) -> Self {
-        let keys = key_columns(collection);
+        let keys = KeyColumns::of(collection).columns;
         let mut places = Vec::new();
         if let Some(query) = &collection.query {
             let names: Vec<&str> = keys.iter().map(|key| &**key).collect();
