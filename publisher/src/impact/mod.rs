@@ -414,9 +414,13 @@ impl Asking<'_> {
                 format!("edgepress_i.{} = {plus}edgepress_p.{}", terms::key(number), quoted(column))
             })
             .collect();
+        // By an index of the rows around it, the few touched ones lead; without, the planner may prefer
+        // to go through the rows around them once.
+        let is_indexed = place.on.iter().all(|column| around.typed.contains(column));
+        let join = if is_indexed { sql::ordered_join(self.dialect) } else { "JOIN" };
         let join = format!(
             "FROM ({query}) AS edgepress_i {} ({}\n) AS edgepress_p ON {}",
-            sql::ordered_join(self.dialect),
+            join,
             around.plan.query,
             on.join(" AND ")
         );
