@@ -36,9 +36,9 @@ pub(crate) async fn gather(snapshot: &mut dyn Snapshot, site: &Definition) -> Re
     }
     for (query, order_by) in queries {
         let text = super::plan::ordered(query, order_by);
-        if let Entry::Vacant(unknown) = facts.tables.entry(text) {
-            let tables = snapshot.tables(unknown.key()).await?;
-            unknown.insert(tables);
+        if let Entry::Vacant(vacant) = facts.tables.entry(text) {
+            let tables = snapshot.tables(vacant.key()).await?;
+            vacant.insert(tables);
         }
         if let Entry::Vacant(unknown) = facts.columns.entry(query.to_owned()) {
             unknown.insert(snapshot.rows(query, Order::Any).await?.columns);

@@ -128,7 +128,7 @@ pub enum Touched {
     Asked {
         /// Each may make it whole; to be asked first.
         doubts: Vec<Doubt>,
-        /// SELECTs that give key tuples in the order of [`KeyColumns`], some of them perhaps twice, of
+        /// SELECTs that give key tuples in the order of its key columns, some of them perhaps twice, of
         /// rows that are there and that were. Of a collection without key columns, a row of whatever
         /// columns says that its one key, the empty tuple, is touched.
         keys: Vec<String>,
@@ -207,7 +207,8 @@ impl Impact {
     /// The keys of a collection that changes touch: of any row of the tables in `whole`, and of those
     /// rows of the tables in `changed` that `image` gives. `image` makes a SELECT of the old and new
     /// images of a table's changed rows, for the columns asked for: exactly these, under their names and
-    /// with the types and collations that the table gives them.
+    /// with the types and collations that the table gives them. Asked for none, any column will do: what
+    /// counts are the rows that came or went.
     #[must_use]
     pub fn touched(
         &self,
@@ -412,9 +413,13 @@ impl Asking<'_> {
                 format!("edgepress_i.{} = {plus}edgepress_p.{}", terms::key(number), quoted(column))
             })
             .collect();
+        // By an index of the rows around it, the few touched ones lead; without, the planner may prefer
+        // to go through the rows around them once.
+        let is_indexed = place.on.iter().all(|column| around.typed.contains(column));
+        let join = if is_indexed { sql::ordered_join(self.dialect) } else { "JOIN" };
         let join = format!(
             "FROM ({query}) AS edgepress_i {} ({}\n) AS edgepress_p ON {}",
-            sql::ordered_join(self.dialect),
+            join,
             around.plan.query,
             on.join(" AND ")
         );

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use edgepress_site::definition::Include;
-use edgepress_store::database::capture::{Catalog, Dialect, Reads, Table};
+use edgepress_store::database::capture::{Catalog, Reads, Table};
 
 use super::analyse::{Analyser, Scope};
 use super::joins::check_distinct;
@@ -77,7 +77,7 @@ impl Plan {
                 let mut read = tables::read(catalog, &query);
                 let ordered =
                     asked.order_by.map_or(Ok(()), |order_by| plan.order(catalog, order_by, &mut read));
-                let complete = plan.read(catalog, asked, &read, listed);
+                let complete = plan.read(catalog, &read, listed);
                 plan.shape = ordered.and(complete).and_then(|()| {
                     let mut analyser = Analyser::new(catalog);
                     let shape = analyser.query(&query, &Scope::default(), asked.keys.is_empty())?;
@@ -106,6 +106,9 @@ impl Plan {
         read.views.extend(own.views);
         read.unknown.extend(own.unknown);
         read.starred.extend(own.starred);
+        for (table, names) in own.columns {
+            read.columns.entry(table).or_default().extend(names);
+        }
         read.numbers.extend(own.numbers);
         read.is_incomplete |= own.is_incomplete;
         Ok(())
@@ -115,17 +118,15 @@ impl Plan {
     fn read(
         &mut self,
         catalog: &Catalog,
-        asked: &Asked<'_>,
         read: &Read,
         listed: Option<&BTreeSet<Table>>,
     ) -> Result<(), Coarse> {
-        let words = words(catalog, asked, &read.views);
         for table in &read.tables {
             let facts = &catalog.tables[table];
+            let names = read.columns.get(table);
             let is_starred = read.starred.contains(table);
-            let is_read = |name: &str| {
-                is_starred || words.as_ref().is_none_or(|words| words.contains(&sql::folded(name)))
-            };
+            let is_read =
+                |name: &str| is_starred || names.is_some_and(|names| names.contains(&sql::folded(name)));
             let columns = facts.columns.iter().map(|column| &column.name);
             let columns = columns.filter(|name| is_read(name)).cloned().collect();
             self.reads.insert(table.clone(), columns);
@@ -242,17 +243,6 @@ impl Plan {
             shape.branches.iter().all(|branch| self.wanted.iter().all(|output| is_one(branch, output)))
         })
     }
-}
-
-/// Every name in a query and in the views behind it; nothing if it cannot be told.
-fn words(catalog: &Catalog, asked: &Asked<'_>, views: &BTreeSet<Table>) -> Option<BTreeSet<String>> {
-    let dialect: Dialect = catalog.dialect;
-    let mut all = sql::words(dialect, asked.query)?;
-    all.extend(sql::words(dialect, asked.order_by.unwrap_or_default())?);
-    for view in views {
-        all.extend(sql::words(dialect, &catalog.views[view].query)?);
-    }
-    Some(all)
 }
 
 /// Which outputs the keys are; refuses those that an image cannot give.

@@ -3,13 +3,11 @@
 //!
 //! Owns everything that differs between databases. Refuses to follow a query: only its words are known here.
 
-use std::collections::BTreeSet;
-
 use edgepress_store::database::capture::Dialect;
 use sqlparser::ast::{Ident, Query};
 use sqlparser::dialect::SQLiteDialect;
 use sqlparser::parser::{Parser, ParserOptions};
-use sqlparser::tokenizer::{Token, Tokenizer, Word};
+use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::Coarse;
 
@@ -71,18 +69,6 @@ fn significant(dialect: Dialect, text: &str) -> Option<Vec<String>> {
 fn tokens(dialect: Dialect, text: &str) -> Option<Vec<Token>> {
     let Dialect::Sqlite = dialect;
     Tokenizer::new(&SQLiteDialect {}, text).with_unescape(false).tokenize().ok()
-}
-
-/// Everything in `text` that may be the name of a column, in lower case; nothing if it cannot be told.
-pub(super) fn words(dialect: Dialect, text: &str) -> Option<BTreeSet<String>> {
-    let word = |token| match token {
-        Token::Word(Word { value, quote_style, .. }) => Some(unescaped(&value, quote_style)),
-        // SQLite takes a text for a name where only a name can stand.
-        Token::SingleQuotedString(value) => Some(value.replace("''", "'")),
-        Token::DoubleQuotedString(value) => Some(value.replace("\"\"", "\"")),
-        _ => None,
-    };
-    Some(tokens(dialect, text)?.into_iter().filter_map(word).map(|word| folded(&word)).collect())
 }
 
 fn unescaped(value: &str, quote: Option<char>) -> String {

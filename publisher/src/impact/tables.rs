@@ -2,7 +2,7 @@
 //!
 //! Names too many rather than too few: a WITH query may hide a table of its name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use edgepress_store::database::capture::{Catalog, Table};
@@ -27,6 +27,8 @@ pub(super) struct Read {
     pub(super) is_incomplete: bool,
     /// Tables of which all columns are read.
     pub(super) starred: BTreeSet<Table>,
+    /// Names, in lower case, that may mean columns of a table.
+    pub(super) columns: BTreeMap<Table, BTreeSet<String>>,
     /// Pseudo columns that number rows, in lower case, by their tables; by none if it is not said.
     pub(super) numbers: BTreeSet<(Option<Table>, String)>,
 }
@@ -50,7 +52,7 @@ pub(super) fn read(catalog: &Catalog, query: &Query) -> Read {
 }
 
 fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
-    let mut names = Names { row_numbers: sql::row_numbers(catalog.dialect), ..Names::default() };
+    let mut names = Names::default();
     let flow = query.visit(&mut names);
     debug_assert!(flow.is_continue(), "it is only looked at");
     for name in &names.relations {
@@ -66,16 +68,23 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
     }
     let starred = names.starred.iter().filter_map(|name| find(catalog, name)).cloned();
     read.starred.extend(starred);
-    for (qualifier, number) in names.numbers {
-        match qualifier {
-            None => drop(read.numbers.insert((None, number))),
-            Some(qualifier) => {
-                let meant = names.called.iter().filter(|(called, _)| *called == qualifier);
-                let tables = meant.filter_map(|(_, name)| find(catalog, name)).cloned();
-                read.numbers.extend(tables.map(|table| (Some(table), number.clone())));
+    // What is qualified is a column of whatever is called so, anywhere in this text; all else may be a
+    // column of every table in it.
+    let row_numbers = sql::row_numbers(catalog.dialect);
+    for (qualifier, name) in &names.qualified {
+        let meant = names.called.iter().filter(|(called, _)| called == qualifier);
+        for table in meant.filter_map(|(_, table)| find(catalog, table)) {
+            if row_numbers.contains(&&**name) {
+                read.numbers.insert((Some(table.clone()), name.clone()));
             }
+            read.columns.entry(table.clone()).or_default().insert(name.clone());
         }
     }
+    for table in names.relations.iter().filter_map(|name| find(catalog, name)) {
+        read.columns.entry(table.clone()).or_default().extend(names.unqualified.iter().cloned());
+    }
+    let numbers = names.unqualified.iter().filter(|name| row_numbers.contains(&&***name));
+    read.numbers.extend(numbers.map(|number| (None, number.clone())));
 }
 
 fn find<'c>(catalog: &'c Catalog, name: &ObjectName) -> Option<&'c Table> {
@@ -106,15 +115,16 @@ fn add_found(catalog: &Catalog, table: &Table, read: &mut Read) {
 
 #[derive(Default)]
 struct Names {
-    row_numbers: &'static [&'static str],
     relations: Vec<ObjectName>,
     /// Names of WITH queries, in lower case.
     with: BTreeSet<String>,
     /// What tables are called where they stand in FROM, in lower case.
     called: Vec<(String, ObjectName)>,
     starred: Vec<ObjectName>,
-    /// Pseudo columns with what qualifies them, all in lower case.
-    numbers: BTreeSet<(Option<String>, String)>,
+    /// Columns with what qualifies them, all in lower case.
+    qualified: BTreeSet<(String, String)>,
+    /// Columns without, in lower case.
+    unqualified: BTreeSet<String>,
 }
 
 impl Visitor for Names {
@@ -133,7 +143,9 @@ impl Visitor for Names {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         let mut called = Vec::new();
-        let is_natural = select.from.iter().fold(false, |is, tables| in_from(tables, &mut called) | is);
+        let using = &mut self.unqualified;
+        let is_natural =
+            select.from.iter().fold(false, |is, tables| in_from(tables, &mut called, using) | is);
         for item in &select.projection {
             match item {
                 SelectItem::Wildcard(_) => {
@@ -161,34 +173,49 @@ impl Visitor for Names {
             _ => return ControlFlow::Continue(()),
         };
         let mut parts = parts.iter().rev().map(|part| sql::folded(&sql::name(part)));
-        if let Some(name) = parts.next().filter(|name| self.row_numbers.contains(&&**name)) {
-            self.numbers.insert((parts.next(), name));
+        match (parts.next(), parts.next()) {
+            (Some(name), Some(qualifier)) => drop(self.qualified.insert((qualifier, name))),
+            (Some(name), None) => drop(self.unqualified.insert(name)),
+            (None, _) => {}
         }
         ControlFlow::Continue(())
     }
 }
 
-/// Gathers the tables that stand in FROM, not in queries there; whether some are joined by the names of
-/// their columns.
-fn in_from(tables: &TableWithJoins, called: &mut Vec<(String, ObjectName)>) -> bool {
-    let mut is_natural = in_factor(&tables.relation, called);
+/// Gathers the tables that stand in FROM, not in queries there, and the columns that USING names; whether
+/// some are joined by the names of their columns.
+fn in_from(
+    tables: &TableWithJoins,
+    called: &mut Vec<(String, ObjectName)>,
+    using: &mut BTreeSet<String>,
+) -> bool {
+    let mut is_natural = in_factor(&tables.relation, called, using);
     for join in &tables.joins {
-        is_natural |= in_factor(&join.relation, called);
-        let constraint = super::joins::sides(&join.join_operator).map(|(_, constraint)| constraint);
-        // What is not followed may be anything.
-        is_natural |= matches!(constraint, None | Some(JoinConstraint::Natural));
+        is_natural |= in_factor(&join.relation, called, using);
+        match super::joins::sides(&join.join_operator).map(|(_, constraint)| constraint) {
+            Some(JoinConstraint::Using(columns)) => {
+                using.extend(columns.iter().map(|column| sql::folded(&last(column))));
+            }
+            Some(JoinConstraint::On(_) | JoinConstraint::None) => {}
+            // What is not followed may be anything.
+            Some(JoinConstraint::Natural) | None => is_natural = true,
+        }
     }
     is_natural
 }
 
-fn in_factor(factor: &TableFactor, called: &mut Vec<(String, ObjectName)>) -> bool {
+fn in_factor(
+    factor: &TableFactor,
+    called: &mut Vec<(String, ObjectName)>,
+    using: &mut BTreeSet<String>,
+) -> bool {
     match factor {
         TableFactor::Table { name, alias, .. } => {
             let own = alias.as_ref().map_or_else(|| last(name), |alias| sql::name(&alias.name));
             called.push((sql::folded(&own), name.clone()));
             false
         }
-        TableFactor::NestedJoin { table_with_joins, .. } => in_from(table_with_joins, called),
+        TableFactor::NestedJoin { table_with_joins, .. } => in_from(table_with_joins, called, using),
         _ => false,
     }
 }

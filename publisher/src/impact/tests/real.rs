@@ -1,29 +1,25 @@
 //! A real database whose edits are recorded by comparing it with a copy of itself, and the documents
 //! that sites make of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edgepress_site::definition::{Definition, Include};
 use edgepress_site::row::{Row, Value};
-use edgepress_store::database::capture::{Catalog, Column, Dialect, Facts as TableFacts, Table, View};
+use edgepress_store::database::capture::{Keys, Reads, Seen, Table};
 use edgepress_store::database::{Database as _, IncludeQuery, Order, Snapshot, Sqlite};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
-use super::super::facts::Facts;
-use super::super::plan::ordered;
-use super::super::{Impact, KeyColumns, Touched};
+use super::super::{Facts, Impact, Touched, gather};
 use super::world::table;
+use crate::key::KeyColumns;
 
-/// A table: its name, its columns with their declarations, those that compare otherwise than by their
-/// bytes, and what else its declaration says.
+/// A table: its name, its columns with their declarations, and what else its declaration says.
 pub(super) struct Declared {
     pub(super) name: &'static str,
     pub(super) columns: &'static [(&'static str, &'static str)],
-    pub(super) loose: &'static [&'static str],
     pub(super) key: &'static str,
 }
 
@@ -39,13 +35,11 @@ pub(super) const TABLES: [Declared; 6] = [
             ("parent_id", "INTEGER"),
             ("listed", "INTEGER"),
         ],
-        loose: &["name"],
         key: ", PRIMARY KEY (id))",
     },
     Declared {
         name: "brand",
         columns: &[("id", "INTEGER"), ("code", "TEXT COLLATE NOCASE"), ("name", "TEXT"), ("country", "TEXT")],
-        loose: &["code"],
         key: ", PRIMARY KEY (id))",
     },
     Declared {
@@ -57,22 +51,19 @@ pub(super) const TABLES: [Declared; 6] = [
             ("stock", "INTEGER"),
             ("brand_code", "TEXT"),
         ],
-        loose: &[],
         key: ")",
     },
     Declared {
         name: "warehouse",
         columns: &[("id", "INTEGER"), ("name", "TEXT COLLATE NOCASE"), ("city", "TEXT")],
-        loose: &["name"],
         key: ", PRIMARY KEY (id))",
     },
     Declared {
         name: "tag",
         columns: &[("product_id", "INTEGER"), ("name", "TEXT")],
-        loose: &[],
         key: ", PRIMARY KEY (product_id, name)) WITHOUT ROWID",
     },
-    Declared { name: "bag", columns: &[("a", ""), ("b", ""), ("c", "")], loose: &["a", "b", "c"], key: ")" },
+    Declared { name: "bag", columns: &[("a", ""), ("b", ""), ("c", "")], key: ")" },
 ];
 
 /// Its views: name, columns, SELECT.
@@ -128,6 +119,17 @@ pub(super) enum Images {
     All,
     Old,
     New,
+    /// Those that the database's own capture records.
+    Captured,
+}
+
+type Image = dyn Fn(&Table, &BTreeSet<String>) -> String;
+
+/// What changed.
+pub(super) struct Changed {
+    whole: BTreeSet<Table>,
+    tables: BTreeSet<Table>,
+    image: Box<Image>,
 }
 
 /// The database.
@@ -135,9 +137,7 @@ pub(super) struct Real {
     _folder: tempfile::TempDir,
     pub(super) database: Sqlite,
     writer: SqliteConnection,
-    pub(super) catalog: Arc<Catalog>,
-    /// Numbers of the pages at which tables and their indexes begin.
-    roots: HashMap<i64, String>,
+    seen: Option<Seen>,
 }
 
 fn names(declared: &Declared) -> Vec<&'static str> {
@@ -182,12 +182,7 @@ impl Real {
         let mut writer = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
         let script = "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF";
         sqlx::raw_sql(script).execute(&mut writer).await.unwrap();
-        let mut roots = HashMap::new();
-        let schema = "SELECT rootpage, tbl_name FROM sqlite_schema WHERE rootpage > 0";
-        for row in sqlx::query(schema).fetch_all(&mut writer).await.unwrap() {
-            roots.insert(row.get(0), row.get(1));
-        }
-        Self { _folder: folder, database, writer, catalog: Arc::new(catalog()), roots }
+        Self { _folder: folder, database, writer, seen: None }
     }
 
     pub(super) async fn execute(&mut self, script: &str) {
@@ -199,14 +194,6 @@ impl Real {
         drop(sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut self.writer).await);
     }
 
-    /// The tables that SQLite's own plan of a query opens.
-    async fn tables(&mut self, query: &str) -> BTreeSet<Table> {
-        let explain = AssertSqlSafe(format!("EXPLAIN {query}"));
-        let plan = sqlx::query(explain).fetch_all(&mut self.writer).await.unwrap();
-        let opened = plan.iter().filter(|row| row.get::<&str, _>(1) == "OpenRead");
-        opened.map(|row| table(&self.roots[&row.get::<i64, _>(3)])).collect()
-    }
-
     pub(super) async fn plan(&mut self, query: &str) -> Vec<String> {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
         let plan = sqlx::query(explain).fetch_all(&mut self.writer).await.unwrap();
@@ -215,30 +202,30 @@ impl Real {
 
     /// Whether all queries of a site run.
     pub(super) async fn runs(&self, site: &Definition) -> bool {
-        for (query, _) in queries(site) {
-            if self.database.columns(&query).await.is_err() {
+        for query in queries(site) {
+            if self.database.columns(query).await.is_err() {
                 return false;
             }
         }
         true
     }
 
-    pub(super) async fn facts(&mut self, site: &Definition) -> Facts {
-        let queries = queries(site);
-        let mut facts =
-            Facts { catalog: Arc::clone(&self.catalog), tables: HashMap::new(), columns: HashMap::new() };
-        for (query, order_by) in queries {
-            let columns =
-                self.database.columns(&query).await.unwrap_or_else(|error| panic!("{query}: {error}"));
-            let text = ordered(&query, order_by.as_deref());
-            facts.tables.insert(text.clone(), self.tables(&text).await);
-            facts.columns.insert(query, columns);
+    pub(super) async fn facts(&self, site: &Definition) -> Facts {
+        gather(&mut *self.database.snapshot().await.unwrap(), site).await.unwrap()
+    }
+
+    /// Captures what sites read.
+    pub(super) async fn capture(&self, all: impl Iterator<Item = &Reads>) {
+        let mut reads = Reads::new();
+        for (table, columns) in all.flatten() {
+            reads.entry(table.clone()).or_default().extend(columns.iter().cloned());
         }
-        facts
+        self.database.capture().unwrap().install("test", &reads).await.unwrap();
     }
 
     /// Forgets what changed.
     pub(super) async fn begin(&mut self) {
+        self.seen = self.database.snapshot().await.unwrap().seen().await.unwrap();
         let mut script = "BEGIN;".to_owned();
         for declared in &TABLES {
             let (name, columns) = (declared.name, names(declared).join(", "));
@@ -250,8 +237,24 @@ impl Real {
         self.execute(&script).await;
     }
 
+    /// What changed since it began.
+    pub(super) async fn end(&mut self, images: Images) -> Changed {
+        if images == Images::Captured {
+            let mut snapshot = self.database.snapshot().await.unwrap();
+            let changes = snapshot.changes(self.seen.as_ref().unwrap()).await.unwrap();
+            assert_eq!(changes.everything, None);
+            return Changed {
+                whole: changes.whole,
+                tables: changes.tables.keys().cloned().collect(),
+                image: Box::new(move |table, columns| changes.tables[table].source(columns)),
+            };
+        }
+        let image = move |table: &Table, columns: &BTreeSet<String>| image(table, columns, images);
+        Changed { whole: BTreeSet::new(), tables: self.record().await, image: Box::new(image) }
+    }
+
     /// Records what changed since it began: the tables.
-    pub(super) async fn end(&mut self) -> BTreeSet<Table> {
+    async fn record(&mut self) -> BTreeSet<Table> {
         let mut script = "BEGIN;".to_owned();
         for declared in &TABLES {
             let columns = names(declared);
@@ -281,29 +284,25 @@ impl Real {
     }
 
     /// The keys that the changes touch; nothing if that is all of them.
-    pub(super) async fn touched(
-        &mut self,
-        impact: &Impact,
-        changed: &BTreeSet<Table>,
-        images: Images,
-    ) -> Option<BTreeSet<String>> {
-        let image = |table: &Table, columns: &BTreeSet<String>| image(table, columns, images);
-        let (doubts, keys) = match impact.touched(0, &BTreeSet::new(), changed, &image) {
+    pub(super) async fn touched(&mut self, impact: &Impact, changed: &Changed) -> Option<BTreeSet<String>> {
+        let (doubts, keys) = match impact.touched(0, &changed.whole, &changed.tables, &changed.image) {
             Touched::Nothing => return Some(BTreeSet::new()),
             Touched::Whole(_) => return None,
             Touched::Asked { doubts, keys } => (doubts, keys),
         };
         let mut snapshot = self.database.snapshot().await.unwrap();
         for doubt in doubts {
-            if !rows(&mut *snapshot, &doubt.sql, Order::Any).await.is_empty() {
+            if !matches!(snapshot.keys(&doubt.sql, 1).await.unwrap(), Keys::All(rows) if rows.is_empty()) {
                 return None;
             }
         }
         let mut touched = BTreeSet::new();
         for key in keys {
-            for row in rows(&mut *snapshot, &key, Order::Any).await {
-                touched.insert(key_text(row.values.iter()));
-            }
+            let found = snapshot.keys(&key, usize::MAX).await;
+            let Keys::All(found) = found.unwrap_or_else(|error| panic!("{error}: {key}")) else {
+                panic!("there are no more than all");
+            };
+            touched.extend(found.iter().map(|key| key_text(key.iter())));
         }
         Some(touched)
     }
@@ -333,20 +332,19 @@ fn key_text<'a>(values: impl Iterator<Item = &'a Value>) -> String {
     format!("{:?}", values.collect::<Vec<_>>())
 }
 
-fn queries(site: &Definition) -> Vec<(String, Option<String>)> {
-    let mut queries = Vec::new();
+/// The texts of a site's queries.
+fn queries(site: &Definition) -> Vec<&str> {
+    let mut queries: Vec<&str> = Vec::new();
+    let mut includes: Vec<&Include> = Vec::new();
     for collection in &site.collections {
-        queries.extend(collection.query.iter().map(|query| (query.clone(), None)));
-        gather(&collection.includes, &mut queries);
+        queries.extend(collection.query.as_deref());
+        includes.extend(&collection.includes);
+    }
+    while let Some(include) = includes.pop() {
+        queries.push(&include.query);
+        includes.extend(&include.includes);
     }
     queries
-}
-
-fn gather(includes: &[Include], queries: &mut Vec<(String, Option<String>)>) {
-    for include in includes {
-        queries.push((include.query.clone(), include.order_by.clone()));
-        gather(&include.includes, queries);
-    }
 }
 
 fn image(table: &Table, columns: &BTreeSet<String>, images: Images) -> String {
@@ -357,7 +355,7 @@ fn image(table: &Table, columns: &BTreeSet<String>, images: Images) -> String {
     let list = if list.is_empty() { "1".to_owned() } else { list.join(", ") };
     let compared: Vec<&str> = columns.iter().map(|name| &**name).filter(|name| *name != "rowid").collect();
     let side = match images {
-        Images::All => "",
+        Images::All | Images::Captured => "",
         Images::Old => " AND c.s = 0",
         Images::New => " AND c.s = 1",
     };
@@ -366,30 +364,6 @@ fn image(table: &Table, columns: &BTreeSet<String>, images: Images) -> String {
          WHERE o.r = c.r AND o.s <> c.s AND {}){side}",
         same(&compared, "c", "o")
     )
-}
-
-fn catalog() -> Catalog {
-    let facts = |declared: &Declared| {
-        let column =
-            |name: &&str| Column { name: (*name).to_owned(), is_bytewise: !declared.loose.contains(name) };
-        let columns = names(declared).iter().map(column).collect();
-        let facts = TableFacts {
-            columns,
-            key: Vec::new(),
-            uncapturable: None,
-            fingerprint: declared.name.to_owned(),
-        };
-        (table(declared.name), facts)
-    };
-    let view = |(name, columns, query): &(&str, &[&str], &str)| {
-        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-        (table(name), View { query: (*query).to_owned(), columns })
-    };
-    Catalog {
-        dialect: Dialect::Sqlite,
-        tables: TABLES.iter().map(facts).collect(),
-        views: VIEWS.iter().map(view).collect(),
-    }
 }
 
 async fn rows(snapshot: &mut dyn Snapshot, query: &str, order: Order<'_>) -> Vec<Row> {

@@ -47,7 +47,15 @@ fn bit(place: usize) -> usize {
     place % MASK_BITS
 }
 
-/// The SELECT of the images from `first` to `last` in which one of `columns` changed.
+/// The mask of a row that came or went: all of its columns did.
+const ALL: i64 = -1;
+
+/// The mask of a row that REPLACE may have removed.
+const PERHAPS: i64 = -2;
+
+/// The SELECT of the images in a range in which one of `columns` changed, without those that cancel out:
+/// as many of the same content came as went, so that the table has as many as before. What may only
+/// perhaps have gone is not counted, and stays.
 pub(super) fn images(
     table: &str,
     captured: &[String],
@@ -56,23 +64,30 @@ pub(super) fn images(
 ) -> String {
     let mut bits = 0_i64;
     let mut list = Vec::new();
+    let mut group = Vec::new();
     for column in columns {
         // A name that is not captured stays, so that SQLite says so.
         let place = captured.iter().position(|name| name.eq_ignore_ascii_case(column));
         bits |= place.map_or(0, |place| 1 << bit(place));
         let name = place.map_or(column, |place| &captured[place]);
-        list.push(format!("edgepress_c.{} AS {}", quoted(name), quoted(column)));
+        let name = format!("edgepress_c.{}", quoted(name));
+        list.push(format!("{name} AS {}", quoted(column)));
+        group.push(format!("{name} COLLATE BINARY, typeof({name})"));
     }
     if list.is_empty() {
         list.push("NULL AS no_column".to_owned());
+        group.push("NULL".to_owned());
     }
     format!(
         "SELECT {} FROM {} AS edgepress_c WHERE edgepress_c.edgepress_id BETWEEN {} AND {} AND \
-         (edgepress_c.edgepress_mask < 0 OR edgepress_c.edgepress_mask & {bits})",
+         (edgepress_c.edgepress_mask < 0 OR edgepress_c.edgepress_mask & {bits}) GROUP BY {} HAVING \
+         min(edgepress_c.edgepress_mask) = {PERHAPS} OR \
+         sum(CASE WHEN edgepress_c.edgepress_id & 1 THEN 1 ELSE -1 END) <> 0",
         list.join(", "),
         quoted(&change_table(table)),
         2 * range.0,
         2 * range.1 + 1,
+        group.join(", "),
     )
 }
 
@@ -154,7 +169,7 @@ impl Target<'_> {
             self.on(),
             Self::has_room(),
             self.log(),
-            self.image("2 * last_insert_rowid() + 1", "-1", "NEW")
+            self.image("2 * last_insert_rowid() + 1", &ALL.to_string(), "NEW")
         )
     }
 
@@ -164,7 +179,7 @@ impl Target<'_> {
             self.on(),
             Self::has_room(),
             self.log(),
-            self.image("2 * last_insert_rowid()", "-1", "OLD")
+            self.image("2 * last_insert_rowid()", &ALL.to_string(), "OLD")
         )
     }
 
@@ -343,7 +358,7 @@ impl Target<'_> {
             let from = format!("FROM {on} AS edgepress_t WHERE {key} LIMIT 1");
             body.push_str(&format!(
                 "INSERT INTO {LOG} (source, at) SELECT {}, julianday('now') {from}; \
-                 INSERT OR REPLACE INTO {into} SELECT 2 * last_insert_rowid(), -1{values} {from}; ",
+                 INSERT OR REPLACE INTO {into} SELECT 2 * last_insert_rowid(), {PERHAPS}{values} {from}; ",
                 self.id
             ));
         }
