@@ -108,7 +108,6 @@ pub async fn edits_leave_images_of_what_is_read(database: &dyn Database, writer:
             [int(1), text("ant"), int(10)],
             [int(2), text("bee"), int(20)],
             [int(2), text("bee"), Value::Null],
-            [int(3), text(""), int(30)],
             [int(4), text(""), int(30)],
         ]
     );

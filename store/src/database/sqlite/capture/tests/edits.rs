@@ -99,7 +99,7 @@ async fn upserts_and_ignored_rows_are_explained() {
     let schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b');";
     let upsert = "INSERT INTO t VALUES (1, 'n'), (3, 'c') ON CONFLICT (id) DO UPDATE SET v = excluded.v || v";
     // The first is the row that REPLACE would have removed.
-    check(schema, &["id", "v"], upsert, &["1|'a'", "1|'a'", "1|'na'", "3|'c'"]).await;
+    check(schema, &["id", "v"], upsert, &["1|'a'", "1|'na'", "3|'c'"]).await;
     let nothing =
         "INSERT INTO t VALUES (1, 'n') ON CONFLICT DO NOTHING; INSERT OR IGNORE INTO t VALUES (2, 'n')";
     check(schema, &["id", "v"], nothing, &["1|'a'", "2|'b'"]).await;
@@ -116,7 +116,7 @@ async fn foreign_keys_that_cascade_are_captured() {
         ("DELETE FROM p WHERE id = 1", vec!["10|1|'b'"]),
         ("UPDATE p SET id = 3 WHERE id = 1", vec!["10|1|'b'", "10|3|'b'"]),
         ("UPDATE p SET code = 'c' WHERE id = 2", vec!["10|1|'b'", "10|1|NULL", "20|2|'b'", "20|2|NULL"]),
-        ("DELETE FROM p WHERE id = 2", vec!["10|1|'b'", "10|1|NULL", "20|2|'b'", "20|2|NULL", "20|2|NULL"]),
+        ("DELETE FROM p WHERE id = 2", vec!["10|1|'b'", "10|1|NULL", "20|2|'b'"]),
         // The row that REPLACE removes takes its children with it.
         ("INSERT OR REPLACE INTO p VALUES (1, 'a')", vec!["10|1|'b'"]),
     ] {
@@ -132,7 +132,7 @@ async fn generated_columns_change_with_what_they_are_made_of() {
     check(schema, &["s"], "UPDATE t SET u = 9; UPDATE t SET a = a", &[]).await;
     check(schema, &["v"], "INSERT INTO t (a) VALUES (5); DELETE FROM t WHERE a = 1", &["'1!'", "'5!'"]).await;
     let unique = schema.replace("u INT)", "u INT, UNIQUE (s))");
-    check(&unique, &["a", "v"], "REPLACE INTO t (a, u) VALUES (1, 7)", &["1|'1!'", "1|'1!'"]).await;
+    check(&unique, &["a", "v"], "REPLACE INTO t (a, u) VALUES (1, 7)", &["1|'1!'"]).await;
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn odd_names_are_names_like_any_other() {
     ));
     owned.run(&format!("UPDATE {on} SET {} = 9", list[1]));
     let images = owned.images(&seen, table_name, &columns).await;
-    assert_eq!(images, ["1|0|3|4|5|6|7", "1|0|3|4|5|6|7", "1|2|3|4|5|6|7", "1|2|3|4|5|6|7", "1|9|3|4|5|6|7"]);
+    assert_eq!(images, ["1|2|3|4|5|6|7", "1|9|3|4|5|6|7"], "what came and went cancels out");
     for name in ["new", "old", "edgepress_t", "t"] {
         let owned = Owned::captured(
             &format!("CREATE TABLE {name} (id INTEGER PRIMARY KEY, v UNIQUE); INSERT INTO {name} VALUES (1, 'a'), (2, 'b')"),
@@ -204,7 +204,7 @@ async fn a_table_of_very_many_columns_is_captured_column_by_column() {
     assert_eq!(owned.images(&seen, "t", &["c1499"]).await, ["'last'", "NULL"]);
     assert_eq!(owned.images(&seen, "t", &["c0"]).await, [] as [&str; 0], "another bit of the mask");
     let shared = owned.images(&seen, "t", &["c11"]).await;
-    assert_eq!(shared, ["NULL", "NULL"], "1499 and 11 share a bit: more than changed, never less");
+    assert_eq!(shared, [] as [&str; 0], "1499 and 11 share a bit, but its images cancel out");
 }
 
 #[tokio::test]
