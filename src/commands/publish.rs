@@ -54,7 +54,7 @@ pub(crate) async fn publish(options: &cli::Publish, site: &Path, format: Format)
         false => wired.publisher.follow(options.full, asked.wait).await,
     };
     followed?;
-    print(&report, &wired, begun.elapsed().as_millis() as u64, format);
+    print(&report, wired.requests(), begun.elapsed().as_millis() as u64, format);
     Ok(())
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn rollback(site: &Path, format: Format, release: u64) -> Resul
     let begun = Instant::now();
     let wired = Wired::open(site).await?;
     let report = edgepress_publisher::rollback(&wired.publisher, release, Some(WAIT)).await?;
-    print(&report, &wired, begun.elapsed().as_millis() as u64, format);
+    print(&report, wired.requests(), begun.elapsed().as_millis() as u64, format);
     if format == Format::Text {
         eprintln!("the site is held: `edgepress publish --resume` releases edits again");
     }
@@ -70,8 +70,8 @@ pub(crate) async fn rollback(site: &Path, format: Format, release: u64) -> Resul
 }
 
 /// Prints a report.
-pub(crate) fn print(report: &Report, wired: &Wired, elapsed_ms: u64, format: Format) {
-    let printed = Printed { report, requests: wired.requests(), elapsed_ms };
+pub(crate) fn print(report: &Report, requests: u64, elapsed_ms: u64, format: Format) {
+    let printed = Printed { report, requests, elapsed_ms };
     output::result(format, &printed, &text(report, elapsed_ms));
 }
 

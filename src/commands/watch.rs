@@ -49,7 +49,8 @@ pub(crate) async fn run(
     let watch = Watch::new(wired.publisher.clone(), &mut files, options, progress.clone());
     let database = wired.source.resolve(wired.source.site.database.file());
     let bar = Bar::draw(&progress, format);
-    let mut teller = Teller { wired, beside, database, format, failed: None, is_first: true, bar: Some(bar) };
+    let mut teller =
+        Teller { wired, beside, database, format, failed: None, requests: 0, is_first: true, bar: Some(bar) };
     watch.run(stopped(stop), |event| teller.tell(event)).await;
     Ok(())
 }
@@ -62,6 +63,8 @@ struct Teller {
     format: Format,
     /// The failure that was told last.
     failed: Option<String>,
+    /// Requests to the buckets when a release was last told of.
+    requests: u64,
     is_first: bool,
     bar: Option<Bar>,
 }
@@ -95,7 +98,11 @@ impl Teller {
             return;
         }
         match &self.beside {
-            None => print(report, &self.wired, elapsed_ms, self.format),
+            None => {
+                let requests = self.wired.requests();
+                let since = requests - std::mem::replace(&mut self.requests, requests);
+                print(report, since, elapsed_ms, self.format);
+            }
             Some(beside) => {
                 self.serve(beside, report);
                 let Beside { address, .. } = beside;
