@@ -3,7 +3,10 @@
 //! A pack is the line `edgepack 1\n` and then frames, each `kind` (1 byte), length of the payload
 //! (4 bytes, little-endian), payload. The payload is one zstd frame with content size and checksum.
 
+use std::cell::RefCell;
+
 use serde::{Deserialize, Serialize};
+use zstd::bulk::Decompressor;
 use zstd::zstd_safe::CParameter;
 
 use super::codec::Malformed;
@@ -143,6 +146,13 @@ pub fn payload(kind: Kind, frame: &[u8]) -> Result<&[u8], Malformed> {
     Ok(payload)
 }
 
+thread_local! {
+    /// A thread's own, for all frames it reads: making one asks the processor what it can do, which on a
+    /// virtual machine takes longer than decompressing a page.
+    static DECOMPRESSOR: RefCell<Decompressor<'static>> =
+        RefCell::new(Decompressor::new().expect("it takes no more than some memory"));
+}
+
 /// The content of a frame of the given kind.
 ///
 /// # Errors
@@ -160,7 +170,8 @@ pub fn content(kind: Kind, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
     if size / 100_000 > payload.len() {
         return Err(Malformed("a frame claims a content far larger than itself"));
     }
-    let content = zstd::bulk::decompress(payload, size)
+    let content = DECOMPRESSOR
+        .with_borrow_mut(|decompressor| decompressor.decompress(payload, size))
         .map_err(|_| Malformed("a frame's checksum or form is wrong"))?;
     if content.len() != size {
         return Err(Malformed("a frame's content is cut short"));
