@@ -197,7 +197,7 @@ impl Publisher {
         options: Options,
         progress: &Progress,
     ) -> Result<Collected, PublishError> {
-        let renderers = Arc::new(Renderers { maker: maker.clone(), compresses: !options.dry_run });
+        let renderers = Arc::new(Renderers::new(maker.clone(), !options.dry_run));
         let bucket = (!options.dry_run).then(|| self.releases.bucket().clone());
         let mut collected = Collected {
             sorter: Sorter::new(),
@@ -454,8 +454,8 @@ impl Collected {
 
     async fn add(&mut self, number: usize, candidate: Candidate) -> Result<(), PublishError> {
         let mut entry = candidate.entry;
-        if let Some(frame) = candidate.frame {
-            entry.place = self.packs.append_frame(&frame).await?;
+        if let Some(body) = candidate.body {
+            entry.place = self.packs.append_body(&body).await?;
         }
         self.sorter.push(Fresh { collection: number as u32, entry })
     }
