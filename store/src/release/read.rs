@@ -215,7 +215,10 @@ impl Releases {
     /// The content of a frame and the pack it was read from.
     async fn content(&self, kind: Kind, place: &Place) -> Result<(Digest, Vec<u8>), ReleaseError> {
         let (pack, range) = place.stored()?;
-        let frame = self.range(pack, range).await?;
+        let frame = match self.kept(pack, &range) {
+            Some(kept) => kept,
+            None => self.range(pack, range).await?,
+        };
         let content = pack::content(kind, &frame).map_err(|what| self.damaged(pack_key(pack), what))?;
         Ok((pack, content))
     }
@@ -249,9 +252,6 @@ impl Releases {
 
     /// Bytes of a pack. One that is gone or cut short is damage like any other.
     async fn range(&self, pack: Digest, range: Range<u64>) -> Result<Bytes, ReleaseError> {
-        if let Some(kept) = self.kept(pack, &range) {
-            return Ok(kept);
-        }
         let key = pack_key(pack);
         self.bucket.get_range(&key, range).await.map_err(|error| match error.kind {
             bucket::Kind::NotFound => self.damaged(key, Malformed("it is missing")),
