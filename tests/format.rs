@@ -12,17 +12,17 @@ use edgepress_publisher::{Difference, Options, history};
 use edgepress_site::release::definition::RENDERER;
 use edgepress_site::release::{Record, State};
 use edgepress_site::version::Version;
-use edgepress_store::bucket::{Bucket, Directory};
+use edgepress_store::bucket::{Bucket, Counted, Directory};
 use edgepress_store::release::Releases;
 use serde_json::{Value, json};
 
 use crate::small::{self, PRODUCTS, Product, Shop};
 
 /// All fixtures.
-const FIXTURES: [&str; 1] = ["format-1"];
+const FIXTURES: [&str; 2] = ["format-1", "format-2"];
 
 /// The one that today's version would write.
-const NEWEST: &str = "format-1";
+const NEWEST: &str = "format-2";
 
 /// The most bytes a fixture has.
 const LARGEST: usize = 100 << 10;
@@ -166,6 +166,36 @@ async fn earlier_versions_of_documents_of_every_fixture_are_readable() {
     }
 }
 
+#[test]
+fn the_newest_fixture_has_both_kinds_of_packs() {
+    let files = small::files(&folder().join(NEWEST).join("bucket/_edgepress/packs"));
+    let heads: BTreeSet<&[u8]> = files.values().map(|pack| &pack[..11]).collect();
+    assert_eq!(heads, BTreeSet::from([&b"edgepack 1\n"[..], b"edgepack 2\n"]));
+}
+
+/// What a fresh origin does until its first answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_body_of_a_release_takes_at_most_five_requests() {
+    let shop = Shop::new();
+    let product = |n: u32| -> Product { (format!("item-{n}").leak(), "Item", n) };
+    let products: Vec<Product> = (0..1_500).map(product).collect();
+    shop.publish(&products, Options::default()).await;
+    let bucket: Arc<dyn Bucket> =
+        Arc::new(Directory::open(shop.bucket(), "file:bucket").await.expect("a folder"));
+    for path in ["/index.html", "/products/item-0.html", "/products/item-1499.json"] {
+        let counted = Arc::new(Counted::new(bucket.clone()));
+        let releases = Releases::new(counted.clone(), 1 << 20);
+        let current = small::current(&releases).await.expect("readable");
+        let index = releases.index(current.live()).await.expect("readable");
+        releases.definition(current.live()).await.expect("readable");
+        let collection = if path == "/index.html" { "home" } else { "product" };
+        let entry = releases.entry(&index.collections[collection], path).await.expect("readable");
+        let entry = entry.expect("it is published");
+        releases.body(&entry.place, entry.version, entry.size).await.expect("readable");
+        assert!(counted.requests() <= 5, "{path}: {}", counted.requests());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fixture_is_whole() {
     for name in FIXTURES {
@@ -197,9 +227,27 @@ enum Step {
     Resume(Vec<Product>),
 }
 
-/// The history of the newest fixture: documents that come, change, go and come back; a body with more
-/// earlier versions than are kept; records in packs and, after the last step, waiting in `current`.
-fn history() -> Vec<Step> {
+/// The history of a fixture.
+fn history(fixture: &str) -> Vec<Step> {
+    match fixture {
+        "format-1" => small_history(),
+        _ => many_documents(),
+    }
+}
+
+/// So many documents that their bodies share a dictionary, and then an edit of one of them.
+fn many_documents() -> Vec<Step> {
+    let some = |n: u32| -> Product { (format!("item-{n}").leak(), "Item", n * 100) };
+    let all = |cents: u32| {
+        let lamp = |product: Product| if product.0 == "lamp" { (product.0, "Lamp", cents) } else { product };
+        Step::Publish(PRODUCTS.map(lamp).into_iter().chain((1..50).map(some)).collect())
+    };
+    vec![all(2_900), all(2_800)]
+}
+
+/// Documents that come, change, go and come back; a body with more earlier versions than are kept;
+/// records in packs and, after the last step, waiting in `current`.
+fn small_history() -> Vec<Step> {
     let with = |slug: &str, name: &'static str, cents: u32| {
         let price = |product: Product| if product.0 == slug { (product.0, name, cents) } else { product };
         PRODUCTS.map(price).to_vec()
@@ -243,8 +291,14 @@ async fn releases_of(shop: &Shop) -> Releases {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_rows_still_give_the_roots_of_the_newest_fixture() {
-    let fixture = Fixture::open(NEWEST);
+async fn the_same_rows_still_give_the_roots_of_every_fixture() {
+    for name in FIXTURES {
+        the_same_rows_still_give_the_roots_of(name).await;
+    }
+}
+
+async fn the_same_rows_still_give_the_roots_of(name: &str) {
+    let fixture = Fixture::open(name);
     let releases = fixture.releases().await;
     let current = small::current(&releases).await.expect("readable");
     let definition = releases.definition(current.live()).await.expect("readable");
@@ -254,7 +308,7 @@ async fn the_same_rows_still_give_the_roots_of_the_newest_fixture() {
     }
     let shop = Shop::new();
     for (step, expected) in
-        history().into_iter().zip(fixture.expected["releases"].as_array().expect("a list"))
+        history(name).into_iter().zip(fixture.expected["releases"].as_array().expect("a list"))
     {
         let number = take(&shop, step).await;
         let current = small::current(&releases_of(&shop).await).await.expect("readable");
@@ -276,7 +330,7 @@ async fn make_the_newest_fixture() {
     }
     let shop = Shop::new();
     let (mut found, mut bodies) = (Vec::new(), BTreeMap::<Version, Vec<u8>>::new());
-    for step in history() {
+    for step in history(NEWEST) {
         let number = take(&shop, step).await;
         let current = small::current(&releases_of(&shop).await).await.expect("readable");
         assert_eq!(current.live().number, number);

@@ -70,11 +70,7 @@ impl Collector<'_> {
     /// Renders everything in the scope, static files first.
     pub(crate) async fn collect(&self, reader: &mut Reader<'_>) -> Result<Collected, PublishError> {
         let collections = &self.maker().definition().site.collections;
-        let renderers = Arc::new(Renderers {
-            maker: self.maker().clone(),
-            keys: collections.iter().map(KeyColumns::of).collect(),
-            compresses: !self.is_dry,
-        });
+        let renderers = Arc::new(Renderers::new(self.maker().clone(), !self.is_dry));
         let mut collected = Collected {
             sorter: Sorter::new(),
             packs: Packs::new((!self.is_dry).then(|| self.releases.bucket().clone())),
@@ -283,8 +279,8 @@ impl Collected {
 
     async fn add(&mut self, number: usize, candidate: Candidate) -> Result<(), PublishError> {
         let mut entry = candidate.entry;
-        if let Some(frame) = candidate.frame {
-            entry.place = self.packs.append_frame(&frame).await?;
+        if let Some(body) = candidate.body {
+            entry.place = self.packs.append_body(&body).await?;
         }
         self.sorter.push(Fresh { collection: number as u32, path: entry.path.clone(), entry: Some(entry) })
     }

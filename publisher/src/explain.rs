@@ -11,7 +11,6 @@ use edgepress_store::database::capture::{Catalog, Facts as TableFacts, Table};
 use crate::Publisher;
 use crate::error::PublishError;
 use crate::impact::{Impact, gather, quoted};
-use crate::key::KeyColumns;
 use crate::prepare::Prepared;
 use crate::progress::Progress;
 use crate::render::{Old, Renderers};
@@ -155,13 +154,9 @@ async fn paths(
     number: usize,
     keys: Vec<Key>,
 ) -> Result<Vec<String>, PublishError> {
-    let collections = &prepared.maker.definition().site.collections;
-    let renderers = Renderers {
-        maker: prepared.maker.clone(),
-        keys: collections.iter().map(KeyColumns::of).collect(),
-        compresses: false,
-    };
-    let tree = index.collections.get(&collections[number].name).cloned();
+    let renderers = Renderers::new(prepared.maker.clone(), false);
+    let collection = &prepared.maker.definition().site.collections[number];
+    let tree = index.collections.get(&collection.name).cloned();
     let nodes = publisher.releases.blocking();
     let job = move || {
         let old = Old { tree: tree.as_ref(), nodes: &nodes };

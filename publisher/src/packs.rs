@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use edgepress_site::release::pack::PackedBody;
 use edgepress_site::release::{Kind, PackWriter, Place, Sink};
 use edgepress_site::version::Digest;
 use edgepress_store::bucket::{Bucket, Headers, Put};
@@ -42,9 +43,9 @@ impl Packs {
         Self { writer: PackWriter::new(), uploads, uploader }
     }
 
-    /// Appends a frame, and sends the pack off if that filled it.
-    pub(crate) async fn append_frame(&mut self, frame: &[u8]) -> Result<Place, PublishError> {
-        let place = self.writer.append_frame(frame);
+    /// Appends a body, and sends the pack off if that filled it.
+    pub(crate) async fn append_body(&mut self, body: &PackedBody) -> Result<Place, PublishError> {
+        let place = self.writer.append_body(body);
         if self.writer.is_full()
             && let Some(pack) = self.writer.close()
             && self.uploads.send(pack).await.is_err()

@@ -1,14 +1,15 @@
 //! Renders batches of rows on all cores, and keeps of each document only what the release needs: its
-//! entry, and its frame if the body is new.
+//! entry, and its compressed body if that is new.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use edgepress_site::documents::{KeyError, Maker};
 use edgepress_site::policy::PolicyDigest;
-use edgepress_site::release::pack::{Compressor, MAX_CONTENT};
-use edgepress_site::release::{Child, Entry, Kind, Pack, Place};
+use edgepress_site::release::dictionary::{SAMPLES, Trained};
+use edgepress_site::release::pack::{Compressor, MAX_CONTENT, PackedBody};
+use edgepress_site::release::{Child, Entry, Pack, Place};
 use edgepress_site::version::Version;
 use edgepress_store::release::Blocking;
 
@@ -17,12 +18,15 @@ use crate::key::{Group, KeyColumns};
 use crate::rows::Loaded;
 use crate::scope::Key;
 
+/// Bytes of bodies that wait until it is known what they have in common.
+const MAX_WAITING: usize = 1 << 20;
+
 /// A document as it was rendered.
 pub(crate) struct Candidate {
-    /// Its entry. Its place is right if `frame` is absent.
+    /// Its entry. Its place is right if `body` is absent.
     pub(crate) entry: Entry,
-    /// The frame of its body, unless the live release has it.
-    pub(crate) frame: Option<Vec<u8>>,
+    /// Its body, unless the live release has it.
+    pub(crate) body: Option<PackedBody>,
 }
 
 /// Rows whose documents are to be made, or are known to be gone.
@@ -58,11 +62,13 @@ pub(crate) struct Failure {
 
 /// What rendering needs to know; shared by all threads.
 pub(crate) struct Renderers {
-    pub(crate) maker: Arc<Maker>,
+    maker: Arc<Maker>,
     /// The key columns of each collection.
     pub(crate) keys: Vec<KeyColumns>,
     /// Whether bodies are compressed for packs: not on a dry run.
-    pub(crate) compresses: bool,
+    compresses: bool,
+    /// What the bodies of each collection have in common, once enough of them are known.
+    dictionaries: Vec<OnceLock<Option<Arc<Trained>>>>,
 }
 
 /// A collection's tree in the live release, if it has one there.
@@ -76,6 +82,13 @@ pub(crate) struct Old<'a> {
 pub(crate) const NOWHERE: Place = Place { pack: Pack::New(u32::MAX), offset: 0, length: 0 };
 
 impl Renderers {
+    pub(crate) fn new(maker: Arc<Maker>, compresses: bool) -> Self {
+        let collections = &maker.definition().site.collections;
+        let keys = collections.iter().map(KeyColumns::of).collect();
+        let dictionaries = collections.iter().map(|_| OnceLock::new()).collect();
+        Self { maker, keys, compresses, dictionaries }
+    }
+
     /// Makes the documents of a job.
     pub(crate) fn render(&self, job: Job, old: Old<'_>) -> Result<Rendered, PublishError> {
         let (rows, keys) = (job.rows.len(), job.rows.len().max(job.gone.len()));
@@ -87,7 +100,7 @@ impl Renderers {
             job: (job.collection, &job.wanted),
             facts: self.facts(job.collection),
             old,
-            compressor: Compressor::new(),
+            bodies: Bodies::new(&self.dictionaries[job.collection]),
         };
         for mut loaded in job.rows {
             for (number, group) in keys.groups.iter().enumerate().filter(|(_, group)| is_wanted(group)) {
@@ -95,12 +108,14 @@ impl Renderers {
                 let failed = maker.make(&mut loaded, (number, group), &mut rendered.candidates)?;
                 if let Some(error) = failed {
                     rendered.candidates.truncate(kept);
+                    maker.bodies.forget(kept);
                     let key = keys.of_row(&loaded.row);
                     let kept = self.old_paths(job.collection, group, &key, old)?;
                     rendered.failures.push(Failure { error, key, kept });
                 }
             }
         }
+        maker.bodies.finish(&mut rendered.candidates);
         for key in &job.gone {
             for group in keys.groups.iter().filter(is_wanted) {
                 let paths = self.old_paths(job.collection, group, key, old)?;
@@ -153,23 +168,27 @@ impl Renderers {
         Ok(Some(paths))
     }
 
-    /// Decides whether the body is new, and packs it if so.
+    /// A document that has nothing in common with others: decides whether its body is new, and packs it
+    /// if so.
     pub(crate) fn candidate(
         &self,
         mut entry: Entry,
         body: &[u8],
         old: Old<'_>,
-        compressor: &mut Compressor,
+        compressor: &mut Compressor<'_>,
     ) -> Result<Candidate, PublishError> {
         debug_assert!(body.len() <= MAX_CONTENT, "rendering and reading bound what they make");
-        let old = old.tree.map(|tree| old.nodes.entry(tree, &entry.path)).transpose()?.flatten();
-        if let Some(place) = old.and_then(|old| known_place(&old, entry.version)) {
-            entry.place = place;
-            return Ok(Candidate { entry, frame: None });
-        }
-        let frame = self.compresses.then(|| compressor.frame(Kind::Body, body));
-        Ok(Candidate { entry, frame })
+        let body = (is_new(&mut entry, old)? && self.compresses).then(|| compressor.body(body));
+        Ok(Candidate { entry, body })
     }
+}
+
+/// Whether the live release lacks the body of `entry`; if it has it, the entry gets its place.
+fn is_new(entry: &mut Entry, old: Old<'_>) -> Result<bool, PublishError> {
+    let old = old.tree.map(|tree| old.nodes.entry(tree, &entry.path)).transpose()?.flatten();
+    let known = old.and_then(|old| known_place(&old, entry.version));
+    entry.place = known.unwrap_or(NOWHERE);
+    Ok(known.is_none())
 }
 
 /// Makes one row's documents after the other.
@@ -179,7 +198,7 @@ struct RowMaker<'a> {
     job: (usize, &'a BTreeSet<usize>),
     facts: Vec<(Arc<str>, PolicyDigest)>,
     old: Old<'a>,
-    compressor: Compressor,
+    bodies: Bodies<'a>,
 }
 
 impl RowMaker<'_> {
@@ -190,7 +209,7 @@ impl RowMaker<'_> {
         (number, group): (usize, &Group),
         candidates: &mut Vec<Candidate>,
     ) -> Result<Option<KeyError>, PublishError> {
-        let Self { renderers, job: (collection, wanted), facts, old, compressor } = self;
+        let Self { renderers, job: (collection, wanted), facts, old, bodies } = self;
         let defined = &renderers.maker.definition().site.collections[*collection];
         if loaded.twice.contains(&number) {
             let first = &defined.documents[group.documents[0]];
@@ -203,14 +222,70 @@ impl RowMaker<'_> {
             Err(error) => failed = Ok(Some(error)),
             Ok(made) => {
                 let (media_type, policy) = facts[made.document].clone();
-                let entry = entry(made.path.as_str().into(), &made.body, media_type, policy);
-                match renderers.candidate(entry, &made.body, *old, compressor) {
-                    Ok(candidate) => candidates.push(candidate),
+                let mut entry = entry(made.path.as_str().into(), &made.body, media_type, policy);
+                match is_new(&mut entry, *old) {
+                    Ok(is_new) => {
+                        candidates.push(Candidate { entry, body: None });
+                        if is_new && renderers.compresses {
+                            bodies.add(made.body, candidates);
+                        }
+                    }
                     Err(error) => failed = Err(error),
                 }
             }
         });
         failed
+    }
+}
+
+/// The new bodies of a batch on their way to be compressed. As long as nobody knows what the bodies of
+/// their collection have in common, they wait, until there are enough of them to tell.
+struct Bodies<'r> {
+    dictionary: &'r OnceLock<Option<Arc<Trained>>>,
+    compressor: Option<Compressor<'r>>,
+    /// Each with the number of its candidate.
+    waiting: Vec<(usize, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl<'r> Bodies<'r> {
+    fn new(dictionary: &'r OnceLock<Option<Arc<Trained>>>) -> Self {
+        Self { dictionary, compressor: None, waiting: Vec::new(), bytes: 0 }
+    }
+
+    /// Adds the body of the last candidate.
+    fn add(&mut self, body: Vec<u8>, candidates: &mut [Candidate]) {
+        self.bytes += body.len();
+        self.waiting.push((candidates.len() - 1, body));
+        if self.compressor.is_some() || self.dictionary.get().is_some() {
+            self.compress(candidates);
+        } else if self.waiting.len() >= SAMPLES || self.bytes >= MAX_WAITING {
+            let bodies = self.waiting.iter().map(|(_, body)| body.as_slice());
+            self.dictionary.get_or_init(|| Trained::of(bodies).map(Arc::new));
+            self.compress(candidates);
+        }
+    }
+
+    /// Drops the bodies of candidates from this number on: their row failed.
+    fn forget(&mut self, from: usize) {
+        self.waiting.retain(|(number, _)| *number < from);
+    }
+
+    fn compress(&mut self, candidates: &mut [Candidate]) {
+        let compressor = self.compressor.get_or_insert_with(|| match self.dictionary.get() {
+            Some(Some(dictionary)) => Compressor::sharing(dictionary),
+            _ => Compressor::new(),
+        });
+        for (number, body) in self.waiting.drain(..) {
+            candidates[number].body = Some(compressor.body(&body));
+        }
+    }
+
+    /// Those that still wait are too few to make a dictionary.
+    fn finish(mut self, candidates: &mut [Candidate]) {
+        if !self.waiting.is_empty() {
+            self.compress(candidates);
+        }
     }
 }
 

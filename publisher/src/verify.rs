@@ -5,12 +5,13 @@
 //! object compared. Of every earlier release the record, the definition and whatever differs from the
 //! one after it are read. Memory stays bounded at any size.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use edgepress_site::release::codec::{Reader, put_bytes, put_varint};
+use edgepress_site::release::dictionary::Dictionary;
 use edgepress_site::release::pack;
-use edgepress_site::release::{Child, Current, Diff, Entry, Index, Kind, Node, Nodes as _, Pack, Place};
+use edgepress_site::release::{Child, Current, Diff, Entry, Index, Node, Nodes as _, Pack, Place};
 use edgepress_site::version::{Digest, Version};
 use edgepress_store::bucket::Bucket;
 use edgepress_store::release::{Blocking, CURRENT, ReleaseError, Releases, cursor_key, pack_key};
@@ -270,10 +271,11 @@ async fn packs(
         seen.insert(name);
         let content = bucket.get(&pack_key(name)).await?.map(|object| object.body);
         check_pack(name, content.as_deref(), found);
+        let mut dictionaries = BTreeMap::new();
         let mut next = Some(first);
         while let Some(body) = next.take_if(|body| body.place.pack == Pack::Named(name)) {
             if let Some(pack) = &content {
-                check_body(&body, pack, found);
+                check_body(&body, pack, &mut dictionaries, found);
                 progress.rendered(0, 1);
             }
             next = expected.next().transpose()?;
@@ -315,14 +317,28 @@ fn check_pack(name: Digest, content: Option<&[u8]>, found: &mut Verified) {
     }
 }
 
-fn check_body(body: &Expected, pack: &[u8], found: &mut Verified) {
-    let (start, length) = (body.place.offset as usize, body.place.length as usize);
-    let frame = pack.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default();
-    let right = pack::content(Kind::Body, frame)
-        .is_ok_and(|content| content.len() as u64 == body.size && Version::of(&content) == body.version);
+/// The dictionaries of a pack, by where they lie; nothing where one is damaged.
+type Dictionaries = BTreeMap<u64, Option<Dictionary>>;
+
+fn check_body(body: &Expected, pack: &[u8], dictionaries: &mut Dictionaries, found: &mut Verified) {
+    let right = content(body, pack, dictionaries)
+        .is_some_and(|content| content.len() as u64 == body.size && Version::of(&content) == body.version);
     if !right {
         found.bad(body.path.clone(), format!("its version {} is not at its place", body.version));
     }
+}
+
+fn content(body: &Expected, pack: &[u8], dictionaries: &mut Dictionaries) -> Option<Vec<u8>> {
+    let slice = |place: &Place| pack.get(place.offset as usize..)?.get(..place.length as usize);
+    let frame = slice(&body.place)?;
+    let dictionary = match pack::dictionary_of(body.place.pack, frame).ok()? {
+        None => None,
+        Some(place) => {
+            let read = || Dictionary::of(slice(&place)?).ok();
+            Some(dictionaries.entry(place.offset).or_insert_with(read).as_ref()?)
+        }
+    };
+    pack::body(frame, dictionary).ok()
 }
 
 /// Compares every object at its own path with the release that the mirror has reached.

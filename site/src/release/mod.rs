@@ -7,6 +7,7 @@ pub mod codec;
 pub mod current;
 pub mod cursor;
 pub mod definition;
+pub mod dictionary;
 pub mod diff;
 pub mod index;
 pub mod node;

@@ -1,22 +1,34 @@
 //! Packs: immutable files of frames, named by their SHA-256.
 //!
 //! A pack is the line `edgepack 1\n` and then frames, each `kind` (1 byte), length of the payload
-//! (4 bytes, little-endian), payload. The payload is one zstd frame with content size and checksum.
+//! (4 bytes, little-endian), payload. The payload is one zstd frame with content size and checksum; where
+//! that needs a dictionary, it follows the place of the dictionary in the same pack, and the line is
+//! `edgepack 2\n`.
+
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, DCtx};
 
-use super::codec::Malformed;
+use super::codec::{Malformed, Reader, put_varint};
+use super::dictionary::{Dictionary, Trained};
 use crate::version::Digest;
 
-/// How every pack begins; the number is the format's.
+/// How a pack without dictionaries begins; the number is the format's.
 pub const HEADER: &[u8] = b"edgepack 1\n";
+
+/// How one with dictionaries begins; as long as [`HEADER`].
+const HEADER_WITH_DICTIONARIES: &[u8] = b"edgepack 2\n";
 
 /// Bytes of a frame before its payload.
 pub const FRAME_HEADER: usize = 5;
 
 /// The largest content of one frame, in bytes: a bound for readers against damaged lengths.
 pub const MAX_CONTENT: usize = 256 << 20;
+
+/// The longest frame of a dictionary, in bytes.
+const MAX_DICTIONARY: usize = 1 << 20;
 
 /// A pack is closed once it has so many bytes: few requests for much, little to repeat on a failure.
 pub const FULL: usize = 4 << 20;
@@ -34,6 +46,10 @@ pub enum Kind {
     Definition = 4,
     /// The record of an earlier release.
     Record = 5,
+    /// A dictionary for bodies in the same pack.
+    Dictionary = 6,
+    /// A document's body that is compressed with a dictionary.
+    SharedBody = 7,
 }
 
 /// Which pack.
@@ -93,9 +109,19 @@ impl Place {
 }
 
 /// Compresses frames; keeps its working memory between them.
-pub struct Compressor(zstd::bulk::Compressor<'static>);
+pub struct Compressor<'a> {
+    zstd: zstd::bulk::Compressor<'a>,
+    dictionary: Option<&'a Arc<Trained>>,
+    payload: Vec<u8>,
+}
 
-impl Compressor {
+/// A body on its way to a pack, compressed.
+pub struct PackedBody {
+    payload: Vec<u8>,
+    dictionary: Option<Arc<Trained>>,
+}
+
+impl<'a> Compressor<'a> {
     /// Pages of a few kB gain little from entropy coding, which is most of the work: this level leaves it
     /// out for literals, and takes half the time of levels 1 to 3 for a quarter more space.
     const LEVEL: i32 = -1;
@@ -103,25 +129,57 @@ impl Compressor {
     /// A compressor with the format's settings.
     #[must_use]
     pub fn new() -> Self {
-        let mut compressor = zstd::bulk::Compressor::new(Self::LEVEL).expect("every zstd has this level");
-        compressor.set_parameter(CParameter::ChecksumFlag(true)).expect("every zstd has checksums");
-        compressor.set_parameter(CParameter::ContentSizeFlag(true)).expect("every zstd has content sizes");
-        Self(compressor)
+        Self::set(zstd::bulk::Compressor::new(Self::LEVEL), None)
     }
 
+    /// A compressor for bodies that have much in common.
+    #[must_use]
+    pub fn sharing(dictionary: &'a Arc<Trained>) -> Self {
+        let zstd = zstd::bulk::Compressor::with_prepared_dictionary(dictionary.encoder());
+        Self::set(zstd, Some(dictionary))
+    }
+
+    fn set(made: std::io::Result<zstd::bulk::Compressor<'a>>, dictionary: Option<&'a Arc<Trained>>) -> Self {
+        let mut zstd = made.expect("every zstd has this level, and it takes some memory only");
+        zstd.set_parameter(CParameter::ChecksumFlag(true)).expect("every zstd has checksums");
+        zstd.set_parameter(CParameter::ContentSizeFlag(true)).expect("every zstd has content sizes");
+        Self { zstd, dictionary, payload: Vec::new() }
+    }
+
+    fn payload(&mut self, content: &[u8]) -> &[u8] {
+        debug_assert!(content.len() <= MAX_CONTENT, "callers bound what they store");
+        self.payload.clear();
+        self.payload.reserve(zstd::zstd_safe::compress_bound(content.len()));
+        let compressed = self.zstd.compress_to_buffer(content, &mut self.payload);
+        compressed.expect("compressing memory to memory has no way to fail");
+        &self.payload
+    }
+
+    /// A body, which must not exceed [`MAX_CONTENT`].
+    pub fn body(&mut self, body: &[u8]) -> PackedBody {
+        PackedBody { payload: self.payload(body).to_vec(), dictionary: self.dictionary.cloned() }
+    }
+}
+
+impl Compressor<'static> {
     /// A whole frame around `content`, which must not exceed [`MAX_CONTENT`].
     pub fn frame(&mut self, kind: Kind, content: &[u8]) -> Vec<u8> {
-        debug_assert!(content.len() <= MAX_CONTENT, "callers bound what they store");
-        let mut frame = Vec::with_capacity(FRAME_HEADER + content.len() / 2 + 64);
-        let payload = self.0.compress(content).expect("compressing memory to memory has no way to fail");
-        frame.push(kind as u8);
-        frame.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        frame.extend_from_slice(&payload);
+        let payload = self.payload(content);
+        let mut frame = Vec::with_capacity(FRAME_HEADER + payload.len());
+        put_frame(&mut frame, kind, &[payload]);
         frame
     }
 }
 
-impl Default for Compressor {
+/// Appends a frame whose payload comes in parts.
+fn put_frame(out: &mut Vec<u8>, kind: Kind, payload: &[&[u8]]) {
+    let length: usize = payload.iter().map(|part| part.len()).sum();
+    out.push(kind as u8);
+    out.extend_from_slice(&(length as u32).to_le_bytes());
+    payload.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+impl Default for Compressor<'_> {
     fn default() -> Self {
         Self::new()
     }
@@ -143,12 +201,48 @@ pub fn payload(kind: Kind, frame: &[u8]) -> Result<&[u8], Malformed> {
     Ok(payload)
 }
 
+thread_local! {
+    /// A thread's own, for all frames it reads: making one asks the processor what it can do, which on a
+    /// virtual machine takes longer than decompressing a page.
+    static DECOMPRESSOR: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
 /// The content of a frame of the given kind.
 ///
 /// # Errors
 /// The bytes are not exactly one such frame, or are damaged.
 pub fn content(kind: Kind, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let payload = payload(kind, frame)?;
+    decompress(payload(kind, frame)?, None)
+}
+
+/// The place of the dictionary that a body's frame, read from `pack`, needs; nothing if it needs none.
+///
+/// # Errors
+/// The bytes are not exactly one frame of a body.
+pub fn dictionary_of(pack: Pack, frame: &[u8]) -> Result<Option<Place>, Malformed> {
+    if frame.first() != Some(&(Kind::SharedBody as u8)) {
+        return Ok(None);
+    }
+    let mut reader = Reader::new(payload(Kind::SharedBody, frame)?);
+    let place = Place { pack, offset: reader.varint()?, length: reader.varint32()? };
+    if place.length as usize > MAX_DICTIONARY {
+        return Err(Malformed("a body says that its dictionary is larger than any"));
+    }
+    Ok(Some(place))
+}
+
+/// The body in a frame, which needs the dictionary that [`dictionary_of`] tells.
+///
+/// # Errors
+/// The bytes are not exactly one such frame, or are damaged; or it is another dictionary.
+pub fn body(frame: &[u8], dictionary: Option<&Dictionary>) -> Result<Vec<u8>, Malformed> {
+    let Some(dictionary) = dictionary else { return content(Kind::Body, frame) };
+    let mut reader = Reader::new(payload(Kind::SharedBody, frame)?);
+    let _place = (reader.varint()?, reader.varint32()?);
+    decompress(reader.rest(), Some(dictionary))
+}
+
+fn decompress(payload: &[u8], dictionary: Option<&Dictionary>) -> Result<Vec<u8>, Malformed> {
     let size = match zstd::zstd_safe::get_frame_content_size(payload) {
         Ok(Some(size)) if size <= MAX_CONTENT as u64 => size as usize,
         _ => return Err(Malformed("a frame does not say a possible content size")),
@@ -160,8 +254,14 @@ pub fn content(kind: Kind, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
     if size / 100_000 > payload.len() {
         return Err(Malformed("a frame claims a content far larger than itself"));
     }
-    let content = zstd::bulk::decompress(payload, size)
-        .map_err(|_| Malformed("a frame's checksum or form is wrong"))?;
+    let mut content = Vec::with_capacity(size);
+    let decompressed = DECOMPRESSOR.with_borrow_mut(|context| match dictionary {
+        None => context.decompress(&mut content, payload),
+        Some(dictionary) => {
+            context.decompress_using_ddict(&mut content, payload, dictionary.decoder().as_ddict())
+        }
+    });
+    decompressed.map_err(|_| Malformed("a frame's checksum or form is wrong"))?;
     if content.len() != size {
         return Err(Malformed("a frame's content is cut short"));
     }
@@ -176,7 +276,8 @@ pub type Found<'a> = (Place, u8, &'a [u8]);
 /// # Errors
 /// The pack's header or a frame's length is wrong.
 pub fn frames(name: Digest, pack: &[u8]) -> Result<Vec<Found<'_>>, Malformed> {
-    let mut rest = pack.strip_prefix(HEADER).ok_or(Malformed("not a pack of a known format"))?;
+    let rest = [HEADER, HEADER_WITH_DICTIONARIES].iter().find_map(|header| pack.strip_prefix(*header));
+    let mut rest = rest.ok_or(Malformed("not a pack of a known format"))?;
     let mut offset = HEADER.len();
     let mut frames = Vec::new();
     while !rest.is_empty() {
@@ -196,30 +297,54 @@ pub fn frames(name: Digest, pack: &[u8]) -> Result<Vec<Found<'_>>, Malformed> {
 pub struct PackWriter {
     open: Vec<u8>,
     closed: Vec<Digest>,
-    compressor: Compressor,
+    compressor: Compressor<'static>,
+    /// Dictionaries in the open pack, and their places.
+    dictionaries: Vec<(Arc<Trained>, Place)>,
 }
 
 impl PackWriter {
     /// A writer with an empty open pack.
     #[must_use]
     pub fn new() -> Self {
-        Self { open: Vec::new(), closed: Vec::new(), compressor: Compressor::new() }
+        Self { open: Vec::new(), closed: Vec::new(), compressor: Compressor::new(), dictionaries: Vec::new() }
     }
 
     /// Appends content as a frame.
     pub fn append(&mut self, kind: Kind, content: &[u8]) -> Place {
-        let frame = self.compressor.frame(kind, content);
-        self.append_frame(&frame)
+        let mut frame = self.compressor.frame(kind, content);
+        self.place(|open| open.append(&mut frame))
     }
 
-    /// Appends a frame made by a [`Compressor`].
-    pub fn append_frame(&mut self, frame: &[u8]) -> Place {
+    /// Appends a body, after its dictionary if the open pack lacks it.
+    pub fn append_body(&mut self, body: &PackedBody) -> Place {
+        let Some(trained) = &body.dictionary else {
+            return self.place(|open| put_frame(open, Kind::Body, &[&body.payload]));
+        };
+        let known = self.dictionaries.iter().find(|(known, _)| Arc::ptr_eq(known, trained));
+        let Place { offset, length, .. } = match known {
+            Some((_, place)) => *place,
+            None => {
+                let place = self.place(|open| open.extend_from_slice(trained.frame()));
+                self.open[..HEADER.len()].copy_from_slice(HEADER_WITH_DICTIONARIES);
+                self.dictionaries.push((Arc::clone(trained), place));
+                place
+            }
+        };
+        let mut place = Vec::with_capacity(8);
+        put_varint(&mut place, offset);
+        put_varint(&mut place, u64::from(length));
+        self.place(|open| put_frame(open, Kind::SharedBody, &[&place, &body.payload]))
+    }
+
+    /// Where the frame lies that `put` appends.
+    fn place(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> Place {
         if self.open.is_empty() {
             self.open.extend_from_slice(HEADER);
         }
-        let offset = self.open.len() as u64;
-        self.open.extend_from_slice(frame);
-        Place { pack: Pack::New(self.closed.len() as u32), offset, length: frame.len() as u32 }
+        let start = self.open.len();
+        put(&mut self.open);
+        let length = (self.open.len() - start) as u32;
+        Place { pack: Pack::New(self.closed.len() as u32), offset: start as u64, length }
     }
 
     /// Whether the open pack has reached its size.
@@ -234,6 +359,7 @@ impl PackWriter {
             return None;
         }
         let pack = std::mem::take(&mut self.open);
+        self.dictionaries.clear();
         let name = Digest::of(&pack);
         self.closed.push(name);
         Some((name, pack))

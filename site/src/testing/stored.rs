@@ -1,16 +1,20 @@
 //! Stored objects out of foreign bytes.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::release::codec::Reader;
 use crate::release::definition::ReleaseDefinition;
-use crate::release::pack::{Compressor, FRAME_HEADER, HEADER, content, frames};
-use crate::release::{Current, Cursor, Index, Kind, Malformed, Node, PackWriter, Record};
+use crate::release::dictionary::{Dictionary, Trained};
+use crate::release::pack::{Compressor, FRAME_HEADER, HEADER, body, content, dictionary_of, frames};
+use crate::release::{Current, Cursor, Index, Kind, Malformed, Node, Pack, PackWriter, Record};
 use crate::version::Digest;
 
 /// The pack that foreign bytes are said to come from.
 const THIS: Digest = Digest([1; 32]);
 
 /// All kinds of frames.
-const KINDS: [Kind; 5] = [Kind::Body, Kind::Node, Kind::Index, Kind::Definition, Kind::Record];
+const KINDS: [Kind; 6] =
+    [Kind::Body, Kind::Node, Kind::Index, Kind::Definition, Kind::Record, Kind::Dictionary];
 
 /// A whole pack, one frame, and the content of one frame of each kind: whatever is accepted comes back
 /// as it was.
@@ -33,6 +37,9 @@ pub fn fuzz_pack(data: &[u8]) {
     for kind in KINDS {
         let _ = content(kind, data);
     }
+    let (_, dictionary) = (dictionary_of(Pack::Named(THIS), data), Dictionary::of(data));
+    let _ = body(data, dictionary.as_ref().ok());
+    of_dictionary(data);
     let Some((kind, inner)) = data.split_first() else { return };
     let kind = KINDS[usize::from(*kind) % KINDS.len()];
     of_kind(kind, inner);
@@ -41,10 +48,31 @@ pub fn fuzz_pack(data: &[u8]) {
     assert_eq!(content(kind, &frame).as_deref(), Ok(inner), "what was framed comes back");
 }
 
+/// Some dictionary.
+static TRAINED: LazyLock<Arc<Trained>> = LazyLock::new(|| {
+    let bodies = (0..100).map(|n| format!("body {n} is like others, but {}", Digest::of(&[n])));
+    let bodies: Vec<String> = bodies.collect();
+    let trained = Trained::of(bodies.iter().map(String::as_bytes));
+    Arc::new(trained.expect("they have much in common"))
+});
+
+/// A body's frame around foreign bytes, read with a dictionary.
+fn of_dictionary(data: &[u8]) {
+    let mut writer = PackWriter::new();
+    writer.append_body(&Compressor::sharing(&TRAINED).body(data));
+    let (name, pack) = writer.close().expect("it is not empty");
+    let found = frames(name, &pack).expect("a pack just written");
+    let dictionary = Dictionary::of(found[0].2).expect("just written");
+    assert_eq!(dictionary_of(Pack::Named(name), found[1].2), Ok(Some(found[0].0)));
+    assert_eq!(body(found[1].2, Some(&dictionary)).as_deref(), Ok(data), "what was packed comes back");
+    let foreign = [&found[1].2[..FRAME_HEADER], data].concat();
+    let _ = (body(&foreign, Some(&dictionary)), dictionary_of(Pack::Named(name), &foreign));
+}
+
 /// Reads content of a kind, by whatever hash it has.
 fn of_kind(kind: Kind, content: &[u8]) {
     match kind {
-        Kind::Body => {}
+        Kind::Body | Kind::Dictionary | Kind::SharedBody => {}
         Kind::Node => drop(node(content)),
         Kind::Index => drop(index(content)),
         Kind::Definition => {

@@ -4,6 +4,7 @@
 //! script of a new database and our own tables where edits are captured; until then the journal mode stays
 //! as it is.
 
+mod bulk;
 mod capture;
 mod catalog;
 mod known;
@@ -17,29 +18,32 @@ use std::collections::{BTreeSet, HashMap};
 use std::iter::repeat_n;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
-use futures_util::stream::{self, BoxStream, StreamExt as _};
-use sqlx::sqlite::SqliteRow;
 use sqlx::{
     AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _, Transaction,
 };
 use tokio::sync::Mutex;
 
+use self::bulk::Bulk;
 use self::open::{Connected, Location, message};
-use self::values::{bind, decode, key_bytes};
+use self::values::key_bytes;
 use self::wrap::{Include, PREFIX, distinct, included, is_whole, most_parents, ordered};
 use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
 use super::text::{order_terms, single_select};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
-/// A batch ends after so many rows,
-const BATCH_ROWS: usize = 500;
-/// or when its values take about so much memory.
-const BATCH_BYTES: usize = 4 << 20;
 /// SQLite's own steps between two looks at whether anybody still waits: about a millisecond.
 const PROGRESS_STEPS: i32 = 10_000;
+/// How often the two connections of a snapshot may miss the same moment, and the pause after that.
+const SAME_MOMENT_TRIES: u32 = 1_000;
+const SAME_MOMENT_PAUSE: Duration = Duration::from_millis(1);
+/// BEGIN alone takes no snapshot: the first read does. That it reads a table makes SQLite load a
+/// changed schema now, not only after statements were prepared for the old one.
+const FIRST_READ: &str =
+    "SELECT schema_version FROM pragma_schema_version, (SELECT count(*) FROM sqlite_schema)";
 
 /// A SQLite database.
 #[derive(Debug)]
@@ -83,25 +87,58 @@ impl Sqlite {
 
     async fn begin(&self) -> Result<SqliteSnapshot, DatabaseError> {
         let (connected, _) = self.connected().await?;
+        for _ in 0..SAME_MOMENT_TRIES {
+            if let Some(snapshot) = self.try_begin(&connected).await? {
+                return Ok(snapshot);
+            }
+            tokio::time::sleep(SAME_MOMENT_PAUSE).await;
+        }
+        Err(refused("the database is written without a pause: no moment of it could be held"))
+    }
+
+    /// Begins the two transactions of a snapshot; nothing if somebody may have committed between them.
+    async fn try_begin(&self, connected: &Arc<Connected>) -> Result<Option<SqliteSnapshot>, DatabaseError> {
         let mut transaction = connected.pool.begin().await.map_err(failed)?;
+        let (idle, uri) = (Arc::clone(&connected.idle), self.location.uri.clone());
+        let opened = blocking(move || {
+            let bulk = Bulk::new(&idle, &uri)?;
+            Ok((bulk.version()?, bulk))
+        });
+        let (version, bulk) = opened.await?;
+
         let abandoned = Arc::new(AtomicBool::new(false));
         let goes_on = Arc::clone(&abandoned);
         let mut handle = transaction.lock_handle().await.map_err(failed)?;
         handle.set_progress_handler(PROGRESS_STEPS, move || !goes_on.load(Ordering::Relaxed));
         drop(handle);
-        // BEGIN alone takes no snapshot: the first read does. That it reads a table makes SQLite load a
-        // changed schema now, not only after statements were prepared for the old one.
-        let first = "SELECT schema_version FROM pragma_schema_version, (SELECT count(*) FROM sqlite_schema)";
-        let schema = sqlx::query_scalar(first).fetch_one(&mut *transaction).await;
+        let schema = sqlx::query_scalar(FIRST_READ).fetch_one(&mut *transaction).await;
         let schema = schema.map_err(failed)?;
-        Ok(SqliteSnapshot {
-            connected,
+
+        let also = Arc::clone(&abandoned);
+        let begun = blocking(move || Ok(bulk.begin(version, also)?.then_some(bulk)));
+        let Some(bulk) = begun.await? else { return Ok(None) };
+        Ok(Some(SqliteSnapshot {
+            connected: Arc::clone(connected),
             abandoned,
             transaction,
+            bulk: Arc::new(bulk),
             schema,
             described: HashMap::new(),
             whole: HashMap::new(),
-        })
+        }))
+    }
+}
+
+/// Runs `work` where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DatabaseError> + Send + 'static,
+) -> Result<T, DatabaseError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(refused(format!("the program is shutting down: {error}"))),
+        },
     }
 }
 
@@ -128,12 +165,15 @@ impl Database for Sqlite {
     }
 }
 
-/// One moment of a SQLite database; rolled back when dropped.
+/// One moment of a SQLite database, on two connections; rolled back when dropped.
 struct SqliteSnapshot {
     connected: Arc<Connected>,
     /// Set when this is dropped: a query that still runs then is interrupted.
     abandoned: Arc<AtomicBool>,
+    /// Reads whatever is small.
     transaction: Transaction<'static, sqlx::Sqlite>,
+    /// Reads the rows that documents are made of.
+    bulk: Arc<Bulk>,
     /// Changes with every DDL statement.
     schema: i64,
     /// Columns of the queries seen so far.
@@ -215,27 +255,16 @@ impl SqliteSnapshot {
         let size = keys.len().next_power_of_two().min(most_parents(include, narrow));
         let sql = self.tagged(&included(include, size, narrow));
         let padding = size - keys.len();
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for value in keys.iter().copied().flatten().chain(repeat_n(&Value::Null, padding * include.on.len()))
-        {
-            query = bind(query, value);
-        }
+        let columns = Arc::clone(include.columns);
+        let mut parameters = Vec::with_capacity(size * include.on.len() * 2);
+        parameters.extend(keys.iter().copied().flatten().cloned());
+        parameters.extend(repeat_n(Value::Null, padding * include.on.len()));
         for column in 0..if narrow { include.on.len() } else { 0 } {
-            for value in keys.iter().map(|key| &key[column]).chain(repeat_n(&Value::Null, padding)) {
-                query = bind(query, value);
-            }
+            parameters.extend(keys.iter().map(|key| key[column].clone()));
+            parameters.extend(repeat_n(Value::Null, padding));
         }
-        let mut lists = vec![Vec::new(); keys.len()];
-        let mut stream = query.fetch(&mut *self.transaction);
-        let mut number = 0;
-        while let Some(row) = stream.next().await {
-            let row = row.map_err(failed)?;
-            number += 1;
-            let ordinal: i64 = row.try_get(include.columns.len()).map_err(failed)?;
-            let list = usize::try_from(ordinal).ok().and_then(|ordinal| lists.get_mut(ordinal));
-            list.expect("only keys that were asked for match").push(decode(&row, include.columns, number)?.0);
-        }
-        Ok(lists)
+        let (bulk, count) = (Arc::clone(&self.bulk), keys.len());
+        blocking(move || bulk.lists(&sql, &parameters, &columns, count)).await
     }
 }
 
@@ -249,8 +278,7 @@ impl Snapshot for SqliteSnapshot {
             Order::Columns => self.tagged(&ordered(query, &columns, None)),
             Order::By(order_by) => self.tagged(&ordered(query, &columns, Some(order_terms(order_by)?))),
         };
-        let stream = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *self.transaction);
-        Ok(Rows { batches: batches(stream, Arc::clone(&columns)), columns })
+        Ok(Rows { batches: self.bulk.rows(sql, Arc::clone(&columns)), columns })
     }
 
     async fn included(
@@ -325,14 +353,9 @@ impl Snapshot for SqliteSnapshot {
         let width = usize::try_from(width).unwrap_or_default();
         let columns: Columns = (1..=width).map(|number| format!("edgepress_k{number}").into()).collect();
         // Their texts differ every time: kept, they would drive out those that are used again.
-        let sql = AssertSqlSafe(distinct(query, &columns, most));
-        let rows =
-            sqlx::query(sql).persistent(false).fetch_all(&mut *self.transaction).await.map_err(failed)?;
-        if rows.len() > most {
-            return Ok(Keys::TooMany);
-        }
-        let key = |(number, row)| Ok(decode(row, &columns, number)?.0.values);
-        (1..).zip(&rows).map(key).collect::<Result<_, _>>().map(Keys::All)
+        let (bulk, sql) = (Arc::clone(&self.bulk), distinct(query, &columns, most));
+        let keys = blocking(move || bulk.once(&sql, &columns)).await?;
+        Ok(if keys.len() > most { Keys::TooMany } else { Keys::All(keys) })
     }
 }
 
@@ -348,28 +371,6 @@ fn hand_out(mut lists: Vec<Option<Vec<Row>>>, wanted: &[Option<usize>]) -> Vec<V
         list.expect("taken only by the last who wants it")
     };
     wanted.iter().map(|ordinal| ordinal.map_or_else(Vec::new, &mut give)).collect()
-}
-
-/// Gathers decoded rows into batches.
-fn batches<'a>(
-    stream: BoxStream<'a, Result<SqliteRow, sqlx::Error>>,
-    columns: Columns,
-) -> BoxStream<'a, Result<Vec<Row>, DatabaseError>> {
-    let state = (stream.fuse(), columns, 0_u64);
-    let batch = |(mut stream, columns, mut number): (stream::Fuse<BoxStream<'a, _>>, Columns, u64)| async move {
-        let mut rows = Vec::with_capacity(BATCH_ROWS);
-        let mut size = 0;
-        while rows.len() < BATCH_ROWS && size < BATCH_BYTES {
-            let Some(next): Option<Result<SqliteRow, _>> = stream.next().await else { break };
-            number += 1;
-            let (row, bytes) = decode(&next.map_err(failed)?, &columns, number)?;
-            size += bytes;
-            rows.push(row);
-        }
-        Ok::<_, DatabaseError>(if rows.is_empty() { None } else { Some((rows, (stream, columns, number))) })
-    };
-    // A failure ends the stream.
-    stream::try_unfold(state, batch).boxed()
 }
 
 fn check_names(columns: &Columns) -> Result<(), DatabaseError> {

@@ -5,9 +5,10 @@
 
 mod read;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use edgepress_site::release::dictionary::Dictionary;
 use edgepress_site::release::node::Found;
 use edgepress_site::release::sealed::SealError;
 use edgepress_site::release::{Child, Current, Entry, Malformed, Node, Nodes};
@@ -110,14 +111,32 @@ impl quick_cache::Weighter<(Digest, u64), Arc<Node>> for NodeWeight {
 pub struct Releases {
     bucket: Arc<dyn Bucket>,
     nodes: Arc<Cache<(Digest, u64), Arc<Node>, NodeWeight>>,
+    /// Dictionaries by where they lie.
+    dictionaries: Arc<Cache<(Digest, u64), Arc<Dictionary>>>,
+    tail: Arc<Mutex<Option<Tail>>>,
 }
+
+/// What lies before the index that was read last: the nodes written with it, and often the definition.
+struct Tail {
+    pack: Digest,
+    start: u64,
+    bytes: Bytes,
+}
+
+/// Dictionaries in memory, of some 40 KiB each.
+const DICTIONARIES: usize = 32;
 
 impl Releases {
     /// The releases in `bucket`, keeping index nodes of up to `memory` bytes.
     #[must_use]
     pub fn new(bucket: Arc<dyn Bucket>, memory: u64) -> Self {
         let nodes = Cache::with_weighter((memory / 8_192) as usize, memory, NodeWeight);
-        Self { bucket, nodes: Arc::new(nodes) }
+        Self {
+            bucket,
+            nodes: Arc::new(nodes),
+            dictionaries: Arc::new(Cache::new(DICTIONARIES)),
+            tail: Arc::default(),
+        }
     }
 
     /// The bucket.

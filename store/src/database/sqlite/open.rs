@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::Mutex;
 
+use super::bulk::Idle;
 use super::known::Known;
 use crate::database::DatabaseError;
 
@@ -18,15 +19,15 @@ const CONNECTIONS: u32 = 8;
 /// How long to wait for one of them.
 const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long to wait for somebody else's lock on the file.
-const BUSY: Duration = Duration::from_secs(5);
-/// Rows that a query may be ahead of its reader.
-const ROWS_AHEAD: usize = 256;
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// A SQLite file as its URL names it.
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     pub(super) path: PathBuf,
     pub(super) name: String,
+    /// The same for SQLite itself: its own kind of URI.
+    pub(super) uri: String,
     options: SqliteConnectOptions,
 }
 
@@ -34,6 +35,8 @@ pub(super) struct Location {
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) pool: SqlitePool,
+    /// Connections for many rows that no snapshot uses; there are never more than of the pool.
+    pub(super) idle: Idle,
     /// Only ever asked for its data version, which counts the commits of all other connections.
     pub(super) watch: Mutex<SqliteConnection>,
     /// Device and inode: another file at the same path is another database.
@@ -54,16 +57,13 @@ impl Location {
             return Err(wrong("a database in memory is empty for every reader: name a file".to_owned()));
         }
         let options = SqliteConnectOptions::from_str(url).map_err(|error| wrong(error.to_string()))?;
-        let options = options
-            .create_if_missing(false)
-            .busy_timeout(BUSY)
-            .row_buffer_size(ROWS_AHEAD)
-            .disable_statement_logging();
+        let options = options.create_if_missing(false).busy_timeout(BUSY).disable_statement_logging();
         let path = options.get_filename().to_owned();
         if path.as_os_str().is_empty() {
             return Err(wrong("it names no file: write sqlite:FILE".to_owned()));
         }
-        Ok(Self { name: format!("sqlite:{}", path.display()), path, options })
+        let uri = uri(&path, url).ok_or_else(|| wrong("its file's name is not UTF-8".to_owned()))?;
+        Ok(Self { name: format!("sqlite:{}", path.display()), path, uri, options })
     }
 
     pub(super) fn error(&self, message: impl Into<String>) -> DatabaseError {
@@ -143,6 +143,7 @@ impl Location {
             .connect_lazy_with(options);
         Ok(Connected {
             pool,
+            idle: Idle::default(),
             watch: Mutex::new(watch),
             identity,
             writer: Mutex::default(),
@@ -204,6 +205,15 @@ impl Connected {
             known
         })
     }
+}
+
+/// The file at `path` as SQLite's own URI, with the parameters of `url` but for `mode=rwc`: what only reads
+/// makes no database.
+fn uri(path: &Path, url: &str) -> Option<String> {
+    let path = path.to_str()?.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    let parameters: Vec<&str> = parameters.split('&').filter(|parameter| *parameter != "mode=rwc").collect();
+    Some(format!("file:{path}?{}", parameters.join("&")))
 }
 
 /// The database's own message where there is one.

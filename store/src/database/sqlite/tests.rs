@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -339,10 +340,47 @@ async fn snapshots_beyond_the_pool_wait_and_dropped_ones_make_room() {
     }
     let held = futures_util::future::join_all((0..8).map(|_| database.snapshot())).await;
     assert!(held.iter().all(Result::is_ok));
-    let ninth = tokio::time::timeout(std::time::Duration::from_millis(50), database.snapshot()).await;
+    let ninth = tokio::time::timeout(Duration::from_millis(50), database.snapshot()).await;
     assert!(ninth.is_err(), "it waits");
     drop(held);
     assert!(database.snapshot().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_connections_of_a_snapshot_read_the_same_moment() {
+    for mode in ["WAL", "DELETE"] {
+        let (_folder, database, other) = database("CREATE TABLE t (n); INSERT INTO t VALUES (1)").await;
+        other.execute(&format!("PRAGMA journal_mode = {mode}; PRAGMA busy_timeout = 5000")).await;
+        other.execute("PRAGMA synchronous = OFF").await;
+        let writer = tokio::spawn(async move {
+            loop {
+                other.execute("UPDATE t SET n = n + 1").await;
+            }
+        });
+        let mut moments = BTreeSet::new();
+        for _ in 0..100 {
+            let mut snapshot = database.begin().await.unwrap();
+            let small: i64 =
+                sqlx::query_scalar("SELECT n FROM t").fetch_one(&mut *snapshot.transaction).await.unwrap();
+            assert_eq!(read(&mut snapshot, "SELECT n FROM t", None).await.unwrap(), [[Value::Int(small)]]);
+            moments.insert(small);
+        }
+        writer.abort();
+        assert!(moments.len() > 1, "nothing was written meanwhile");
+    }
+}
+
+#[tokio::test]
+async fn parameters_of_the_url_hold_for_both_connections() {
+    let (folder, database, _other) = database("CREATE TABLE t (n); INSERT INTO t VALUES (1)").await;
+    drop(database);
+    let odd = folder.path().join("50% off?#1.db");
+    std::fs::rename(folder.path().join("test.db"), &odd).unwrap();
+    let escaped = odd.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    for parameters in ["", "?mode=ro", "?mode=rwc", "?mode=ro&immutable=true"] {
+        let database = Sqlite::open(&format!("sqlite:{escaped}{parameters}"), None).await.unwrap();
+        assert_eq!(rows(&database, "SELECT n FROM t").await, [[Value::Int(1)]], "{parameters}");
+    }
 }
 
 #[tokio::test]
@@ -362,7 +400,7 @@ async fn a_query_nobody_waits_for_is_interrupted() {
     let (_folder, database, _other) = database("CREATE TABLE t (id)").await;
     let endless =
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS most FROM n";
-    let soon = std::time::Duration::from_millis(20);
+    let soon = Duration::from_millis(20);
     for _ in 0..12 {
         let mut snapshot = database.snapshot().await.unwrap();
         assert!(tokio::time::timeout(soon, read(&mut *snapshot, endless, None)).await.is_err(), "it runs");

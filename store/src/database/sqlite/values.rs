@@ -3,21 +3,20 @@
 use std::sync::Arc;
 
 use edgepress_site::row::{Columns, Row, Value};
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteValueRef};
-use sqlx::{Decode, Row as _, TypeInfo as _, ValueRef as _};
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::database::DatabaseError;
 
-/// A query with its values so far.
-pub(super) type Bound<'q> = Query<'q, sqlx::Sqlite, SqliteArguments>;
-
 /// The first columns of `row`, as many as `columns` names; and about how much memory they take.
-pub(super) fn decode(row: &SqliteRow, columns: &Columns, number: u64) -> Result<(Row, usize), DatabaseError> {
+pub(super) fn decode(
+    row: &rusqlite::Row<'_>,
+    columns: &Columns,
+    number: u64,
+) -> Result<(Row, usize), DatabaseError> {
     let mut size = size_of::<Row>() + columns.len() * size_of::<Value>();
     let mut values = Vec::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
-        let read = row.try_get_raw(index).map_err(|error| error.to_string()).and_then(value);
+        let read = row.get_ref(index).map_err(|error| error.to_string()).and_then(value);
         let value = read.map_err(|message| DatabaseError::Value {
             row: number,
             column: column.to_string(),
@@ -33,46 +32,37 @@ pub(super) fn decode(row: &SqliteRow, columns: &Columns, number: u64) -> Result<
     Ok((Row { columns: Arc::clone(columns), values, includes: Vec::new() }, size))
 }
 
-fn value(raw: SqliteValueRef<'_>) -> Result<Value, String> {
-    if raw.is_null() {
-        return Ok(Value::Null);
-    }
-    // The type of the value, not the one the column was declared with.
-    let kind = match raw.type_info().name() {
-        "INTEGER" => b'i',
-        "TEXT" => b't',
-        "REAL" => b'r',
-        _ => b'b',
-    };
-    match kind {
-        b'i' => i64::decode(raw).map(Value::Int).map_err(|error| error.to_string()),
-        b't' => match <&str>::decode(raw) {
+/// By the type of the value, not the one the column was declared with.
+fn value(raw: ValueRef<'_>) -> Result<Value, String> {
+    match raw {
+        ValueRef::Null => Ok(Value::Null),
+        ValueRef::Integer(number) => Ok(Value::Int(number)),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
             Ok(text) => Ok(Value::Text(text.into())),
             Err(error) => {
                 Err(format!("its text is not valid UTF-8 ({error}): store it as a BLOB or mend it"))
             }
         },
-        b'r' => match f64::decode(raw) {
-            // Zero has one form: adding it to -0.0, which SQLite holds equal, gives 0.0.
-            Ok(number) if number.is_finite() => Ok(Value::Float(number + 0.0)),
-            Ok(_) => Err("it is infinite, which JSON cannot say: select NULL or a text instead".to_owned()),
-            Err(error) => Err(error.to_string()),
-        },
-        _ => <&[u8]>::decode(raw).map(|bytes| Value::Bytes(bytes.into())).map_err(|error| error.to_string()),
+        // Zero has one form: adding it to -0.0, which SQLite holds equal, gives 0.0.
+        ValueRef::Real(number) if number.is_finite() => Ok(Value::Float(number + 0.0)),
+        ValueRef::Real(_) => {
+            Err("it is infinite, which JSON cannot say: select NULL or a text instead".to_owned())
+        }
+        ValueRef::Blob(bytes) => Ok(Value::Bytes(bytes.into())),
     }
 }
 
-/// Gives `query` its next value.
-pub(super) fn bind<'q>(query: Bound<'q>, value: &Value) -> Bound<'q> {
-    match value {
-        Value::Null => query.bind(None::<i64>),
-        Value::Bool(truth) => query.bind(i64::from(*truth)),
-        Value::Int(number) => query.bind(*number),
-        Value::Float(number) => query.bind(*number),
-        Value::Text(text) => query.bind(Arc::clone(text)),
-        Value::Bytes(bytes) => query.bind(bytes.to_vec()),
-        Value::Json(json) => query.bind(json.to_string()),
-    }
+/// A value as SQLite is given it.
+pub(super) fn bound(value: &Value) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(match value {
+        Value::Null => ValueRef::Null,
+        Value::Bool(truth) => ValueRef::Integer(i64::from(*truth)),
+        Value::Int(number) => ValueRef::Integer(*number),
+        Value::Float(number) => ValueRef::Real(*number),
+        Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        Value::Bytes(bytes) => ValueRef::Blob(bytes),
+        Value::Json(json) => return ToSqlOutput::from(json.to_string()),
+    })
 }
 
 /// Bytes that are equal for equal keys only; nothing when a value is NULL, which equals nothing.
