@@ -266,9 +266,13 @@ fn keys(facts: &Facts, asked: &Asked<'_>, shape: &Shape) -> Result<Vec<usize>, C
             let meaning = branch.outputs[*output].meaning.as_ref();
             let meaning = meaning.map_err(|coarse| coarse.within(&format!("its key `{key}`")))?;
             check_key(key, meaning, branch)?;
-            if asked.is_joined && shape.branches.len() > 1 && !meaning.is_bytewise {
+            let is_vague = match &*shape.branches {
+                [_] => meaning.loose == Loose::Vague && !is_made(Mistake::Unions),
+                _ => !meaning.is_bytewise,
+            };
+            if asked.is_joined && is_vague {
                 return Err(Coarse::new(
-                    format!("its UNION gives `{key}`, by which it is joined, and its equality may differ"),
+                    format!("a UNION gives `{key}`, by which it is joined, and its equality may differ"),
                     "give columns of tables that compare by their bytes (COLLATE BINARY)",
                 ));
             }

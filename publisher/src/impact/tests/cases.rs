@@ -24,7 +24,7 @@ const fn coarse(name: &'static str, query: &'static str, path: &'static str, inc
 }
 
 /// All of them.
-pub(super) const CASES: [Case; 60] = [
+pub(super) const CASES: [Case; 63] = [
     precise("plain", "SELECT id, slug, name FROM product WHERE listed", "/{id}.json", ""),
     precise("star", "SELECT * FROM product", "/{id}.json", ""),
     precise("text key", "SELECT slug, id FROM product WHERE id > 1", "/{slug}.json", ""),
@@ -319,5 +319,23 @@ pub(super) const CASES: [Case; 60] = [
         "SELECT a, c FROM bag",
         "/{a}.json",
         "[collection.include.houses]\nquery = 'SELECT name, city FROM warehouse'\non = { name = 'c' }",
+    ),
+    precise(
+        "include by a column of a union",
+        "SELECT id, slug FROM product",
+        "/{id}.json",
+        "[collection.include.labels]\nquery = 'SELECT m.id, m.label FROM mixed m'\non = { id = 'id' }",
+    ),
+    coarse(
+        "include by collations of a union",
+        "SELECT sku, stock FROM variant",
+        "/{sku}.json",
+        "[collection.include.labels]\nquery = 'SELECT m.id, m.label FROM mixed m'\non = { label = 'sku' }",
+    ),
+    coarse(
+        "include of a union of collations",
+        "SELECT sku, stock FROM variant",
+        "/{sku}.json",
+        "[collection.include.labels]\nquery = 'SELECT id, name FROM product UNION ALL SELECT product_id, name FROM tag'\non = { name = 'sku' }",
     ),
 ];
