@@ -61,13 +61,13 @@ name = "home"
   path = "/index.json"
 "#;
 
-const SCHEMA: &str = "
+pub(crate) const SCHEMA: &str = "
 CREATE TABLE brand (slug TEXT PRIMARY KEY, name TEXT);
 CREATE TABLE product (slug TEXT PRIMARY KEY, name TEXT, price INTEGER, brand TEXT, listed INTEGER);
 CREATE TABLE variant (sku TEXT PRIMARY KEY, product TEXT, stock INTEGER);
 ";
 
-fn site(schema: &str) -> Site {
+pub(crate) fn site(schema: &str) -> Site {
     let site = Site::empty();
     site.write("site.toml", SITE);
     site.write("schema.sql", schema);
@@ -77,7 +77,7 @@ fn site(schema: &str) -> Site {
 }
 
 /// One edit of a few rows, often of rows that are not there.
-fn edit(random: &mut Random) -> String {
+pub(crate) fn edit(random: &mut Random) -> String {
     let product = format!("'p{}'", random.below(12));
     let brand = format!("'b{}'", random.below(4));
     let sku = format!("'s{}'", random.below(20));

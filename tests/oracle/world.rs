@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use super::case::{Case, Statement, Transaction};
+use crate::support::memory_folder;
 
 /// One of the two, with the connections that edit it.
 struct Side {
@@ -30,15 +31,6 @@ pub(super) struct Databases {
 /// One statement had two effects: capturing changed what it does.
 #[derive(Debug)]
 pub(super) struct Disturbed(pub(super) String);
-
-/// Memory, where there is a folder of it.
-fn folder() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("edgepress-oracle-");
-    let folder = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
-    folder.expect("there is room")
-}
 
 impl Side {
     async fn new(folder: &Path, name: &str) -> Self {
@@ -73,7 +65,7 @@ async fn transaction(connection: &mut SqliteConnection, edit: &Transaction) -> V
 impl Databases {
     /// Makes both from the schema and the rows of `case`.
     pub(super) async fn new(case: &Case) -> Result<Self, Disturbed> {
-        let folder = folder();
+        let folder = memory_folder();
         let live = Side::new(folder.path(), "live.db").await;
         let twin = Side::new(folder.path(), "twin.db").await;
         let mut databases = Self { _folder: folder, live, twin };

@@ -5,6 +5,7 @@ mod bucket;
 mod http;
 mod running;
 mod site;
+mod stop;
 
 use std::io::ErrorKind;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use bucket::{Files, Live, files, live, mirror};
 pub(crate) use http::Client;
-pub(crate) use running::Running;
+pub(crate) use running::{Running, read_all};
 pub(crate) use site::{SITE, Site};
+pub(crate) use stop::{Stop, StoppedBucket, StoppedDatabase, Writes};
 
 /// The command under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_edgepress");
@@ -75,8 +77,8 @@ impl Guarded {
 pub(crate) fn run(command: &mut Command) -> Ran {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = Guarded::spawn(command);
-    let out = child.0.stdout.take().map(running::read_all);
-    let err = child.0.stderr.take().map(running::read_all);
+    let out = child.0.stdout.take().map(read_all);
+    let err = child.0.stderr.take().map(read_all);
     let status = child.wait();
     let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| {
         let bytes = reader.expect("it was piped").join().expect("readers do not panic");
@@ -114,6 +116,15 @@ pub(crate) fn terminate(child: &Child) {
 pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").expect("Linux has /proc").uid() == 0
+}
+
+/// A temporary folder in memory, where there is such a place: for tests that ask nothing of a disk.
+pub(crate) fn memory_folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("edgepress-test-");
+    let folder = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
+    folder.expect("there is room")
 }
 
 /// Numbers that look random and are the same for the same seed.

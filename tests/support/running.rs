@@ -106,7 +106,7 @@ impl Running {
 }
 
 /// Reads a pipe to its end on a thread of its own, so that its writer never waits.
-pub(super) fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+pub(crate) fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut all = Vec::new();
         // A pipe that breaks has ended.

@@ -131,6 +131,8 @@ async fn advance(releases: &Releases, follower: &dyn Follower, anew: bool) -> Re
     if cursor.reached.as_ref() == Some(&goal) && cursor.applying.is_none() && !anew {
         return Ok(goal.number);
     }
+    // Whoever made all of the release anew that was reached already was cut off.
+    let anew = anew || cursor.reached.as_ref() == Some(&goal) && cursor.applying.as_ref() == Some(&goal);
     let name = follower.name();
     let definition = releases.definition(current.live()).await?;
     let new = Goal { index: releases.index(current.live()).await?, definition, current };

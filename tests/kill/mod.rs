@@ -1,5 +1,9 @@
 //! A publisher killed at any moment: what was live stays whole, and the next publish finishes the work.
 
+mod steps;
+mod watch;
+mod world;
+
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
