@@ -12,6 +12,7 @@ mod history;
 mod house;
 mod kill;
 mod limits;
+mod live;
 mod mistakes;
 mod oracle;
 mod rows;
