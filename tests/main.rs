@@ -20,3 +20,4 @@ mod shop;
 mod small;
 mod storage;
 mod support;
+mod watch;
