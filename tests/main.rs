@@ -21,3 +21,4 @@ mod shop;
 mod small;
 mod storage;
 mod support;
+mod watch;

@@ -111,8 +111,9 @@ pub struct Session {
     known: Known,
     /// What the live release was made with, by its hash.
     definition: Option<(Digest, Arc<ReleaseDefinition>)>,
-    /// When something is due by the clock, if anything is: milliseconds since 1970.
-    due: Option<u64>,
+    /// When something is due by the clock, if anything is, and when that was found out: milliseconds since
+    /// 1970.
+    due: Option<(u64, u64)>,
     /// Whether every edit that matters is recorded.
     sees_all: bool,
 }
@@ -193,9 +194,10 @@ impl Session {
         self.known = Known::default();
     }
 
-    /// When something is due by the clock, if anything is: milliseconds since 1970.
-    pub(crate) fn due(&self) -> Option<u64> {
-        self.due
+    /// Whether something is due by the clock. One that went back may have come to before it was due last.
+    pub(crate) fn is_due(&self) -> bool {
+        let now = (self.publisher.clock)();
+        self.due.is_some_and(|(due, found)| due <= now || now < found)
     }
 
     /// Whether there may be changes that no publish has seen: true when in doubt.
@@ -271,7 +273,7 @@ impl Session {
             .collections
             .iter()
             .filter_map(|collection| Some((collection.name.clone(), milliseconds(collection.refresh?))));
-        self.due = remembered.as_ref().and_then(|state| state.due(refreshes));
+        self.due = remembered.as_ref().and_then(|state| state.due(refreshes)).map(|due| (due, now));
         let memory = Memory { consumer, since: since.ok(), seen, used, remembered };
         self.release(under, memory, collected, scope, progress).await
     }

@@ -219,8 +219,7 @@ impl<'a> Watch<'a> {
 
     /// Whether something is due by the clock.
     fn is_due(&self) -> bool {
-        let due = self.working.as_ref().and_then(|working| working.session.due());
-        due.is_some_and(|due| due <= (self.publisher.clock)())
+        self.working.as_ref().is_some_and(|working| working.session.is_due())
     }
 
     /// What the database says of itself; nothing if it does not answer.
