@@ -46,10 +46,17 @@ fn edits_that_nobody_shows_release_nothing() {
     site.json("publish");
     site.sql("UPDATE item SET note = 'x'; UPDATE item SET name = name; CREATE TABLE other (a); INSERT INTO other VALUES (1)");
     let report = site.json("publish");
-    assert_eq!((&report["released"], &report["keys"], &report["full"]), (&false.into(), &0.into(), &Value::Null));
+    assert_eq!(
+        (&report["released"], &report["keys"], &report["full"]),
+        (&false.into(), &0.into(), &Value::Null)
+    );
     site.sql("UPDATE item SET name = 'x' || name; UPDATE item SET name = substr(name, 2)");
     let report = site.json("publish");
-    assert_eq!((&report["released"], &report["keys"]), (&false.into(), &0.into()), "an edit undone: {report}");
+    assert_eq!(
+        (&report["released"], &report["keys"]),
+        (&false.into(), &0.into()),
+        "an edit undone: {report}"
+    );
 }
 
 #[test]
@@ -62,7 +69,11 @@ fn a_row_can_be_asked_which_documents_it_touches() {
     assert_eq!(of(0)["documents"], serde_json::json!(["/items/item-2.html", "/items/item-2.json"]));
     assert_eq!(of(1)["documents"], serde_json::json!(["/index.html"]), "{touched}");
     let ran = site.run("impact item 2");
-    assert!(ran.stdout.contains("collection `item`, through its query:\n  /items/item-2.html"), "{}", ran.text());
+    assert!(
+        ran.stdout.contains("collection `item`, through its query:\n  /items/item-2.html"),
+        "{}",
+        ran.text()
+    );
     for (asked, named) in [
         ("impact itm 2", "there is no table `itm`"),
         ("impact item 99", "the table item has no row 99"),
@@ -78,7 +89,9 @@ fn what_records_edits_is_installed_shown_and_removed() {
     let site = Site::small(3);
     let checked = site.json("check");
     assert!(checked["capture"].as_array().is_some_and(|statements| statements.len() > 5), "{checked}");
-    assert!(checked["impact"].as_array().is_some_and(|plan| plan.iter().all(|place| place["is_precise"] == true)));
+    assert!(
+        checked["impact"].as_array().is_some_and(|plan| plan.iter().all(|place| place["is_precise"] == true))
+    );
     let installed = site.json("capture install");
     assert_eq!(installed["tables"].as_array().map(Vec::len), Some(1), "{installed}");
     assert_eq!(site.json("capture install")["tables"], serde_json::json!([]));

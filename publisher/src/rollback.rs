@@ -14,7 +14,7 @@ use crate::commit::{self, Next};
 use crate::error::PublishError;
 use crate::follower;
 use crate::packs;
-use crate::publish::Report;
+use crate::report::Report;
 
 /// Packs that are checked at the same time.
 const CHECKS: usize = 8;

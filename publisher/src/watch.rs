@@ -19,7 +19,8 @@ use crate::error::PublishError;
 use crate::follower::{self, Standing};
 use crate::prepare::Prepared;
 use crate::progress::Progress;
-use crate::publish::{Options, Report, Session};
+use crate::publish::Session;
+use crate::report::{Options, Report};
 use crate::source::Source;
 
 /// How often rows and files are looked at.
