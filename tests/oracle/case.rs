@@ -40,7 +40,7 @@ pub(super) enum Step {
     Define(Change),
     /// A publish into one of the buckets.
     Publish(Publish),
-    /// A publish while somebody edits: what it sees of that is left to chance, and so not compared.
+    /// A publish while somebody edits, after its snapshot: what the next one makes of that is compared.
     Meanwhile(Transaction, usize),
     /// The publisher of a bucket ends; a new one takes its place.
     Restart(usize),

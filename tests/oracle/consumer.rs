@@ -12,10 +12,10 @@ use edgepress_site::release::State;
 use edgepress_site::release::diff::Entries;
 use edgepress_site::version::Version;
 use edgepress_store::bucket::Memory;
-use edgepress_store::database::Sqlite;
 use edgepress_store::release::Releases;
 
 use super::case::Site;
+use super::lies::{Lie, Lying};
 use super::world::Databases;
 
 /// Whatever is removed: the oracle is not about the guard.
@@ -35,18 +35,26 @@ pub(super) type Versions = BTreeMap<String, Version>;
 pub(super) struct Consumer {
     pub(super) bucket: Arc<Memory>,
     pub(super) publisher: Publisher,
-    pub(super) database: Sqlite,
+    pub(super) database: Lying,
+    lie: Option<Lie>,
     /// The last release that was compared: what it names, and what was said of it.
     pub(super) before: Option<(Versions, Report)>,
 }
 
 impl Consumer {
-    pub(super) async fn new(databases: &Databases, bucket: Arc<Memory>) -> Self {
-        let (publisher, database) = (publisher(&bucket), databases.open_live().await);
-        Self { bucket, publisher, database, before: None }
+    pub(super) async fn new(databases: &Databases, bucket: Arc<Memory>, lie: Option<Lie>) -> Self {
+        let database = Lying::new(databases.open_live().await, lie);
+        Self { publisher: publisher(&bucket), bucket, database, lie, before: None }
+    }
+
+    /// Goes on as a new process would.
+    pub(super) async fn restart(&mut self, databases: &Databases) {
+        self.publisher = publisher(&self.bucket);
+        self.database = Lying::new(databases.open_live().await, self.lie);
     }
 
     pub(super) async fn publish(&self, source: &Source, options: Options) -> Result<Report, PublishError> {
+        self.database.publishes(source);
         self.publisher.publish(source, &self.database, options, &Progress::default()).await
     }
 

@@ -157,8 +157,7 @@ impl Running<'_> {
             Step::Meanwhile(edit, bucket) => return self.meanwhile(edit, *bucket).await,
             Step::Restart(bucket) => {
                 if let Some(consumer) = self.consumers.get_mut(*bucket) {
-                    consumer.publisher = publisher(&consumer.bucket);
-                    consumer.database = databases.open_live().await;
+                    consumer.restart(databases).await;
                 }
                 return Ok(());
             }
@@ -249,19 +248,22 @@ impl Running<'_> {
         Ok(true)
     }
 
-    /// Publishes while somebody edits.
+    /// Publishes while somebody edits, after the snapshot was taken.
     async fn meanwhile(&mut self, edit: &Transaction, bucket: usize) -> Result<(), Failure> {
         let source = self.source()?;
         self.consumers(bucket).await;
         self.full = None;
         let (databases, consumer) = (&mut self.databases, &mut self.consumers[bucket]);
         consumer.before = None;
+        let pause = consumer.database.pause();
         let publish = async {
             // Rows that no document can be made of may be there, or not yet.
             let resume = consumer.is_held().await;
             let _ = consumer.publish(&source, Options { resume, ..YES }).await;
+            // One that failed early, or that records no edits, took no such snapshot.
+            pause.taken.notify_one();
         };
-        let edited = databases.meanwhile(edit, publish).await;
+        let edited = databases.meanwhile(edit, Some(&pause), publish).await;
         edited.map_err(|Disturbed(message)| self.failure(Kind::Disturbed, message))
     }
 
@@ -269,7 +271,8 @@ impl Running<'_> {
     async fn consumers(&mut self, bucket: usize) {
         while self.consumers.len() <= bucket {
             let bucket = Arc::new(Memory::new(format!("memory:live-{}", self.consumers.len())));
-            self.consumers.push(Consumer::new(&self.databases, bucket).await);
+            let lie = self.fault.and_then(Fault::lie);
+            self.consumers.push(Consumer::new(&self.databases, bucket, lie).await);
         }
     }
 

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use super::case::{Case, Statement, Transaction};
+use super::lies::Pause;
 use crate::support::memory_folder;
 
 /// One of the two, with the connections that edit it.
@@ -109,17 +110,28 @@ impl Databases {
 
     /// Runs a transaction on both.
     pub(super) async fn transaction(&mut self, edit: &Transaction) -> Result<(), Disturbed> {
-        self.meanwhile(edit, async {}).await
+        self.meanwhile(edit, None, async {}).await
     }
 
-    /// Runs a transaction on both; on the live one while something else goes on.
+    /// Runs a transaction on both; on the live one while something else goes on, where that pauses.
     pub(super) async fn meanwhile(
         &mut self,
         edit: &Transaction,
+        pause: Option<&Pause>,
         other: impl Future<Output = ()>,
     ) -> Result<(), Disturbed> {
         let Self { live, twin, .. } = self;
-        let (live, ()) = tokio::join!(transaction(&mut live.first, edit), other);
+        let edited = async {
+            if let Some(pause) = pause {
+                pause.taken.notified().await;
+            }
+            let effects = transaction(&mut live.first, edit).await;
+            if let Some(pause) = pause {
+                pause.edited.notify_one();
+            }
+            effects
+        };
+        let (live, ()) = tokio::join!(edited, other);
         let twin = transaction(&mut twin.first, edit).await;
         live.into_iter().zip(twin).try_for_each(|((sql, live), (_, twin))| same(&sql, &live, &twin))
     }
