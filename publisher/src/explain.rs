@@ -164,7 +164,7 @@ async fn paths(
         for key in &keys {
             for group in &renderers.keys[number].groups {
                 let found = renderers.old_paths(number, group, key, old)?;
-                paths.extend(found.into_iter().flatten().map(|path| path.to_string()));
+                paths.extend(found.into_iter().map(|path| path.to_string()));
             }
         }
         Ok(paths.into_iter().collect())

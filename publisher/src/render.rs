@@ -1,7 +1,6 @@
 //! Renders batches of rows on all cores, and keeps of each document only what the release needs: its
 //! entry, and its compressed body if that is new.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
@@ -110,7 +109,10 @@ impl Renderers {
                     rendered.candidates.truncate(kept);
                     maker.bodies.forget(kept);
                     let key = keys.of_row(&loaded.row);
-                    let kept = self.old_paths(job.collection, group, &key, old)?;
+                    let kept = match self.has_paths(job.collection, group, &key) {
+                        true => Some(self.old_paths(job.collection, group, &key, old)?),
+                        false => None,
+                    };
                     rendered.failures.push(Failure { error, key, kept });
                 }
             }
@@ -118,8 +120,7 @@ impl Renderers {
         maker.bodies.finish(&mut rendered.candidates);
         for key in &job.gone {
             for group in keys.groups.iter().filter(is_wanted) {
-                let paths = self.old_paths(job.collection, group, key, old)?;
-                rendered.gone.extend(paths.into_iter().flatten());
+                rendered.gone.extend(self.old_paths(job.collection, group, key, old)?);
             }
         }
         Ok(rendered)
@@ -131,20 +132,25 @@ impl Renderers {
         documents.map(|document| (document.media_type.as_str().into(), document.cache.digest())).collect()
     }
 
-    /// The paths that a key's documents of one group have, as far as they may be in the live release;
-    /// nothing if it shows no texts, and so cannot say.
+    /// Whether a key can say which documents of a group are its own: each has a path, and owns it.
+    fn has_paths(&self, collection: usize, group: &Group, key: &Key) -> bool {
+        let defined = &self.maker.definition().site.collections[collection];
+        group.documents.iter().all(|document| {
+            let first = defined.documents[*document].pages.as_ref().map(|_| 1);
+            let text = |column: &str| self.keys[collection].text(key, column);
+            self.maker.path((collection, *document), first, text).is_some()
+        })
+    }
+
+    /// The paths that a key's documents of one group have, as far as they may be in the live release.
     pub(crate) fn old_paths(
         &self,
         collection: usize,
         group: &Group,
         key: &Key,
         old: Old<'_>,
-    ) -> Result<Option<Vec<Arc<str>>>, PublishError> {
+    ) -> Result<Vec<Arc<str>>, PublishError> {
         let keys = &self.keys[collection];
-        let is_shown = |text: Option<Cow<'_, str>>| text.is_some_and(|text| !text.is_empty());
-        if !group.columns.iter().all(|position| is_shown(key[*position].path_text())) {
-            return Ok(None);
-        }
         let mut paths = Vec::new();
         for document in group.documents.iter().copied() {
             let is_paged =
@@ -165,7 +171,7 @@ impl Renderers {
                 number += 1;
             }
         }
-        Ok(Some(paths))
+        Ok(paths)
     }
 
     /// A document that has nothing in common with others: decides whether its body is new, and packs it

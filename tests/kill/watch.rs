@@ -96,32 +96,37 @@ fn keep_editing(site: &Site, mut random: Random, ends: &AtomicBool) -> (u64, u64
     (killed, unfinished)
 }
 
-/// Starts a watcher and kills it after `moment`; what it printed.
-fn kill_watcher(site: &Site, moment: Duration) -> Vec<Value> {
+/// Starts a watcher and kills it after `moment`; what it printed, and what it warned of.
+fn kill_watcher(site: &Site, moment: Duration) -> (Vec<Value>, String) {
     let mut command = site.command("publish --watch --format json");
     let mut watcher =
-        Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
+        Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let stdout = read_all(watcher.0.stdout.take().expect("it was piped"));
+    let stderr = read_all(watcher.0.stderr.take().expect("it was piped"));
     std::thread::sleep(moment);
     let ended = watcher.0.try_wait().expect("a child of ours can be waited for");
     assert!(ended.is_none(), "a watcher ended by itself: {ended:?}");
     watcher.0.kill().expect("a child of ours can be killed");
     watcher.wait();
-    let said = String::from_utf8(stdout.join().expect("readers do not panic")).expect("JSON is text");
+    let text = |reader: std::thread::JoinHandle<Vec<u8>>| {
+        String::from_utf8(reader.join().expect("readers do not panic")).expect("JSON is text")
+    };
+    let (said, warned) = (text(stdout), text(stderr));
     // The last line may be cut off.
-    said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    (said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect(), warned)
 }
 
 /// Kills watchers one after the other, as long into their lives as makes about half of them release.
 fn kill_watchers(site: &Site, random: &mut Random, said: &mut Said) {
-    let mut longest = 400.0;
+    let (mut longest, mut warnings) = (400.0, String::new());
     for _ in 0..KILLS {
         let moment = Duration::from_micros(random.below((longest * 1e3) as u64));
-        let lines = kill_watcher(site, moment);
+        let (lines, warned) = kill_watcher(site, moment);
+        warnings.push_str(&warned);
         for line in &lines {
-            assert!(line["error"].is_null(), "{line}");
+            assert!(line["error"].is_null(), "{line}\n{warnings}");
             let full = line["full"].as_str().unwrap_or("nothing was published yet");
-            assert_eq!(full, "nothing was published yet", "{line}");
+            assert_eq!(full, "nothing was published yet", "{line}\n{warnings}");
         }
         let releases = !lines.is_empty();
         longest = f64::clamp(longest * if releases { 0.93 } else { 1.07 }, 30.0, 3_000.0);

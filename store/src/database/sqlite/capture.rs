@@ -18,13 +18,14 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, Transaction};
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 
 use self::ddl::MOST_CHANGES;
 use self::names::{CONSUMER, INTENT, LOG, STATE, change_table};
 use self::plan::{Plan, Remembered, is_there};
 use self::seen::{Moment, Standing};
 use super::catalog::{Schema, table};
-use super::open::Connected;
+use super::open::{BUSY, Connected, is_busy};
 use super::{Sqlite, failed, refused};
 use crate::database::DatabaseError;
 use crate::database::capture::{Capture, Captured, Consumer, Installed, Intent, Reads, Seen, Status};
@@ -34,6 +35,8 @@ use crate::database::text::quoted;
 const PRUNED_AT_ONCE: i64 = 4_096;
 /// and how long others then have the write lock to themselves.
 const PRUNING_PAUSE: Duration = Duration::from_millis(5);
+/// Between two tries to change the journal mode.
+const MODE_PAUSE: Duration = Duration::from_millis(5);
 /// Intents kept for one consumer: one whose publishing keeps failing does not fill the file.
 const MOST_INTENTS: i64 = 64;
 
@@ -391,7 +394,14 @@ async fn use_wal(connection: &mut SqliteConnection) -> Result<Option<String>, sq
     if journal_mode(connection).await? == "wal" {
         return Ok(None);
     }
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(connection).await?;
+    // SQLite itself does not wait for all the locks that this takes.
+    let begun = Instant::now();
+    let mode: String = loop {
+        match sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(&mut *connection).await {
+            Err(error) if is_busy(&error) && begun.elapsed() < BUSY => tokio::time::sleep(MODE_PAUSE).await,
+            mode => break mode?,
+        }
+    };
     Ok(Some(if mode == "wal" {
         "the database's journal mode was changed to WAL, so that publishing and editing do not wait for \
          each other"

@@ -20,6 +20,10 @@ const CONNECTIONS: u32 = 8;
 const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long to wait for somebody else's lock on the file.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+}
+
+/// Rows that a query may be ahead of its reader.
+const ROWS_AHEAD: usize = 256;
 
 /// A SQLite file as its URL names it.
 #[derive(Debug, Clone)]
@@ -172,14 +176,10 @@ impl Location {
 
     /// Why our own tables cannot be written, and what to do.
     pub(super) fn cannot_write(&self, error: &sqlx::Error) -> DatabaseError {
-        let code = match error {
-            sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<i32>().ok()),
-            _ => None,
-        };
         let path = self.path.display();
         let reason = message(error);
-        // The low byte of an extended code is the code: SQLITE_BUSY, _LOCKED, _READONLY, _FULL, _CANTOPEN.
-        match code.map(|code| code & 0xff) {
+        // SQLITE_BUSY, _LOCKED, _READONLY, _CANTOPEN, _FULL.
+        match code(error) {
             Some(5 | 6) => self.error(format!(
                 "{reason}: another process has held {path} locked for {} seconds; let it end its \
                  transaction and try again",
@@ -214,6 +214,17 @@ fn uri(path: &Path, url: &str) -> Option<String> {
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     let parameters: Vec<&str> = parameters.split('&').filter(|parameter| *parameter != "mode=rwc").collect();
     Some(format!("file:{path}?{}", parameters.join("&")))
+}
+
+/// SQLite's own code: the low byte of an extended one.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let sqlx::Error::Database(error) = error else { return None };
+    error.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
+/// Whether somebody else holds a lock that is needed.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    code(error) == Some(5)
 }
 
 /// The database's own message where there is one.

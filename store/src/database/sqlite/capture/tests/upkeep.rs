@@ -390,6 +390,24 @@ async fn a_lock_that_is_held_too_long_is_a_clear_error() {
 }
 
 #[tokio::test]
+async fn capture_is_installed_beside_somebody_who_edits_all_the_time() {
+    for _ in 0..20 {
+        let owned = Owned::new(PRODUCT).await;
+        let mut other = owned.database.location.connect_writer().await.unwrap();
+        let edits = async {
+            for _ in 0..20 {
+                let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                held.commit().await.unwrap();
+            }
+        };
+        let wanted = reads(&WANTED);
+        let ((), installed) = tokio::join!(edits, owned.capture().install(ME, &wanted));
+        installed.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_column_that_is_captured_cannot_be_dropped_until_no_query_reads_it() {
     let owned = owned().await;
     let error = owned.try_run("ALTER TABLE product DROP COLUMN name").unwrap_err();
