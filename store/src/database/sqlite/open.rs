@@ -20,10 +20,6 @@ const CONNECTIONS: u32 = 8;
 const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long to wait for somebody else's lock on the file.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
-}
-
-/// Rows that a query may be ahead of its reader.
-const ROWS_AHEAD: usize = 256;
 
 /// A SQLite file as its URL names it.
 #[derive(Debug, Clone)]
