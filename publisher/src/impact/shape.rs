@@ -13,7 +13,7 @@ use super::Coarse;
 pub(super) struct Shape {
     /// Its WITH, printed before each of its branches.
     pub(super) with: Option<With>,
-    /// The branches of its UNION [ALL]; one without.
+    /// The branches of its `UNION [ALL]`; one without.
     pub(super) branches: Vec<Branch>,
 }
 

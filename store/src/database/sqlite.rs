@@ -23,7 +23,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
 use sqlx::{
-    AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _, Transaction,
+    AssertSqlSafe, Column as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _,
+    Transaction,
 };
 use tokio::sync::Mutex;
 
@@ -38,7 +39,9 @@ use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 /// SQLite's own steps between two looks at whether anybody still waits: about a millisecond.
 const PROGRESS_STEPS: i32 = 10_000;
 /// How often the two connections of a snapshot may miss the same moment, and the pause after that.
-const SAME_MOMENT_TRIES: u32 = 1_000;
+const SAME_MOMENT_TRIES: u32 = 200;
+/// So many tries hope that nobody commits meanwhile.
+const HOPEFUL_TRIES: u32 = 20;
 const SAME_MOMENT_PAUSE: Duration = Duration::from_millis(1);
 /// BEGIN alone takes no snapshot: the first read does. That it reads a table makes SQLite load a
 /// changed schema now, not only after statements were prepared for the old one.
@@ -87,13 +90,39 @@ impl Sqlite {
 
     async fn begin(&self) -> Result<SqliteSnapshot, DatabaseError> {
         let (connected, _) = self.connected().await?;
-        for _ in 0..SAME_MOMENT_TRIES {
-            if let Some(snapshot) = self.try_begin(&connected).await? {
+        for number in 0..SAME_MOMENT_TRIES {
+            let begun = match number < HOPEFUL_TRIES {
+                true => self.try_begin(&connected).await?,
+                false => self.try_begin_undisturbed(&connected).await?,
+            };
+            if let Some(snapshot) = begun {
                 return Ok(snapshot);
             }
             tokio::time::sleep(SAME_MOMENT_PAUSE).await;
         }
         Err(refused("the database is written without a pause: no moment of it could be held"))
+    }
+
+    /// Begins a snapshot while nobody else can commit, if we may write: where somebody commits all the
+    /// time there is no other way. That holds others up for about a millisecond.
+    async fn try_begin_undisturbed(
+        &self,
+        connected: &Arc<Connected>,
+    ) -> Result<Option<SqliteSnapshot>, DatabaseError> {
+        // Held by whom it may be: it writes for us, and ends soon.
+        let Ok(mut writer) = connected.writer.try_lock() else { return self.try_begin(connected).await };
+        if writer.is_none() {
+            *writer = self.location.connect_writer().await.ok();
+        }
+        let lock = match writer.as_mut() {
+            Some(writer) => writer.begin_with("BEGIN IMMEDIATE").await.ok(),
+            None => None,
+        };
+        let snapshot = self.try_begin(connected).await;
+        if let Some(lock) = lock {
+            lock.rollback().await.map_err(failed)?;
+        }
+        snapshot
     }
 
     /// Begins the two transactions of a snapshot; nothing if somebody may have committed between them.
