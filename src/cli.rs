@@ -68,7 +68,7 @@ pub(crate) enum Command {
         /// The row's table
         table: String,
         /// The values of its primary key
-        #[arg(required = true)]
+        #[arg(required = true, allow_negative_numbers = true)]
         key: Vec<String>,
     },
     /// Install, look at or remove what records edits in the database

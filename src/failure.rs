@@ -47,7 +47,7 @@ fn kind(error: &anyhow::Error) -> (u8, &'static str) {
         }
         Some(PublishError::Release(_)) => (FAILED, "storage"),
         Some(PublishError::File { .. }) => (FAILED, "file"),
-        Some(PublishError::Task(_)) | None => (FAILED, "failed"),
+        Some(PublishError::Waited | PublishError::Task(_)) | None => (FAILED, "failed"),
     }
 }
 

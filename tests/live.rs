@@ -77,6 +77,7 @@ fn a_row_can_be_asked_which_documents_it_touches() {
     for (asked, named) in [
         ("impact itm 2", "there is no table `itm`"),
         ("impact item 99", "the table item has no row 99"),
+        ("impact item -7", "the table item has no row -7"),
         ("impact item 1 2", "the primary key of item is id"),
     ] {
         let message = site.refuses(2, asked);
@@ -150,4 +151,38 @@ fn a_restored_backup_is_noticed() {
     assert!(report["full"].is_string(), "{report}");
     assert_eq!(report["root"], root);
     assert_whole(&site);
+}
+
+#[test]
+fn a_row_without_a_path_loses_its_old_documents_as_soon_as_it_has_a_new_one() {
+    let site = Site::small(3);
+    let watch = Running::start_silent(&site, "publish --watch --format json");
+    assert_eq!(watch.next()["release"], 1);
+    site.sql("UPDATE item SET slug = '' WHERE id = 1; UPDATE item SET name = 'x' WHERE id = 2");
+    let second = watch.next();
+    assert_eq!((&second["failed"], &second["removed"]), (&1.into(), &0.into()), "{second}");
+    until("it is told", || watch.stderr().contains("column `slug` is empty"));
+    site.sql("UPDATE item SET slug = 'a/b' WHERE id = 1; UPDATE item SET name = 'y' WHERE id = 2");
+    let third = watch.next();
+    assert_eq!((&third["failed"], &third["removed"]), (&1.into(), &0.into()), "{third}");
+    site.sql("UPDATE item SET slug = 'mended' WHERE id = 1");
+    let fourth = watch.next();
+    assert_eq!((&fourth["failed"], &fourth["added"], &fourth["removed"]), (&0.into(), &2.into(), &2.into()));
+    until("the mirror has it", || site.json("followers")["followers"][0]["behind"] == 0);
+    assert_eq!(watch.stop().code(), Some(0));
+    assert_whole(&site);
+}
+
+#[test]
+fn a_mistake_in_the_files_keeps_no_edit_of_rows_from_being_released_and_told() {
+    let site = Site::small(3);
+    let watch = Running::start_silent(&site, "publish --watch --format json");
+    assert_eq!(watch.next()["release"], 1);
+    site.write("pages/item.html", "{% if %}");
+    site.sql("UPDATE item SET name = 'Edited' WHERE id = 1");
+    let mut told = vec![watch.next(), watch.next()];
+    told.sort_by_key(|line| line["error"].is_object());
+    assert_eq!((&told[0]["release"], &told[0]["changed"]), (&2.into(), &3.into()), "{told:?}");
+    assert_eq!(told[1]["error"]["kind"], "site", "{told:?}");
+    assert_eq!(watch.stop().code(), Some(0));
 }

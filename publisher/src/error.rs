@@ -95,6 +95,9 @@ pub enum PublishError {
         /// Why.
         source: Box<Self>,
     },
+    /// A follower needs more time than it was given.
+    #[error("it needs more time than `--wait` gave it")]
+    Waited,
     /// A thread of ours ended early.
     #[error("an internal task ended early: {0}")]
     Task(String),

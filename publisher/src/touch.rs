@@ -69,7 +69,11 @@ impl Touch<'_> {
             changed: &changes.tables.keys().cloned().collect(),
             image: &|table, columns| changes.tables[table].source(columns),
         };
+        let fails_whole = state.failed.get(name).is_some_and(|failed| failed.is_whole);
         match touched(self.impact, number, collection, &asking, reader).await {
+            Ok(keys) if fails_whole && !keys.is_empty() => {
+                scope.add_whole(name, "a row without a path may be mended");
+            }
             Ok(keys) => scope.add_keys(name, keys),
             Err(why) => scope.add_whole(name, why),
         }

@@ -65,6 +65,8 @@ pub struct Watch<'a> {
     options: Options,
     /// How long to wait after the failure that came last.
     pause: Option<Duration>,
+    /// What the database said of itself before the last publish.
+    tried: Option<i64>,
 }
 
 /// The site as it was last read without mistakes.
@@ -83,7 +85,16 @@ impl<'a> Watch<'a> {
         options: Options,
         progress: Arc<Progress>,
     ) -> Self {
-        Self { publisher, files, progress, working: None, is_outdated: false, options, pause: None }
+        Self {
+            publisher,
+            files,
+            progress,
+            working: None,
+            is_outdated: false,
+            options,
+            pause: None,
+            tried: None,
+        }
     }
 
     /// Publishes until `stop`; tells of everything that happens.
@@ -112,52 +123,57 @@ impl<'a> Watch<'a> {
                 self.cycle().await
             };
             let mut work = std::pin::pin!(work);
-            let event = loop {
+            let events = loop {
                 tokio::select! {
                     () = &mut stop => return,
                     Some(standing) = standings.recv() => tell(Event::Follower(standing)),
-                    event = &mut work => break event,
+                    events = &mut work => break events,
                 }
             };
-            if let Event::Published(report, _) = &event {
-                released.send_replace(report.release);
+            for event in events {
+                if let Event::Published(report, _) = &event {
+                    released.send_replace(report.release);
+                }
+                tell(event);
             }
-            tell(event);
         }
     }
 
-    /// Publishes once.
-    async fn cycle(&mut self) -> Event {
+    /// Reads the site if its files changed, then publishes; what both came to. A site that cannot be read
+    /// does not keep rows from going live as it was read before.
+    async fn cycle(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.files_changed() || self.working.is_none() {
+            events.extend(self.load().await.err().map(Event::Failed));
+        }
         let begun = Instant::now();
         match self.publish().await {
-            Ok(report) => {
+            Some(Ok(report)) => {
                 self.pause = None;
                 self.options = Options { keep_going: true, ..Options::default() };
-                Event::Published(Box::new(report), begun.elapsed().as_millis() as u64)
+                events.push(Event::Published(Box::new(report), begun.elapsed().as_millis() as u64));
             }
-            Err(error) => {
+            failed => {
                 self.pause = Some(self.pause.map_or(RETRY, |pause| (pause * 2).min(MAX_RETRY)));
-                Event::Failed(error)
+                events.extend(failed.and_then(Result::err).map(Event::Failed));
             }
         }
+        events
     }
 
-    async fn publish(&mut self) -> Result<Report, PublishError> {
-        let mut mistake = None;
-        if self.files_changed() || self.working.is_none() {
-            mistake = self.load().await.err();
-        }
-        let Some(working) = &mut self.working else {
-            return Err(mistake.unwrap_or_else(|| PublishError::Task("the site was not read".to_owned())));
-        };
+    /// Publishes once; nothing if the site was never read.
+    async fn publish(&mut self) -> Option<Result<Report, PublishError>> {
         // Read first: an edit during the publish is seen afterwards.
-        let version = working.database.data_version().await.map_err(PublishError::Database)?;
+        let version = self.working.as_ref()?.database.data_version().await;
+        let working = self.working.as_mut()?;
+        self.tried = version.as_ref().ok().copied();
+        let version = match version {
+            Ok(version) => version,
+            Err(error) => return Some(Err(PublishError::Database(error))),
+        };
         let report = working.session.publish(&*working.database, self.options, &self.progress).await;
         working.version = report.is_ok().then_some(version);
-        match mistake {
-            Some(mistake) => Err(mistake),
-            None => report,
-        }
+        Some(report)
     }
 
     /// Reads the site anew. Where it has mistakes, what was read before stays at work: rows go on going live.
@@ -189,7 +205,9 @@ impl<'a> Watch<'a> {
                 break;
             }
             if let Some(pause) = self.pause {
-                if begun.elapsed() >= pause {
+                // Whatever was in the way may be gone once somebody has written to the database.
+                let is_over = begun.elapsed() >= pause;
+                if is_over || begun.elapsed() >= RETRY && self.data_version().await != self.tried {
                     return;
                 }
             } else if self.is_due() {
@@ -204,8 +222,9 @@ impl<'a> Watch<'a> {
         let mut last = self.data_version().await;
         while noticed.elapsed() < publish.max_wait {
             tokio::time::sleep(publish.quiet.min(publish.max_wait)).await;
-            let now = self.data_version().await;
-            if !self.files_changed() && now == last {
+            let (now, files) = (self.data_version().await, self.files.changed());
+            self.is_outdated |= files;
+            if !files && now == last {
                 break;
             }
             last = now;

@@ -90,8 +90,14 @@ impl Teller {
         drop(self.bar.take());
         let is_first = std::mem::take(&mut self.is_first);
         let failures = report.errors.join("\n");
-        if !failures.is_empty() && self.failed.as_ref() != Some(&failures) && self.format == Format::Text {
-            eprintln!("{failures}\nthese keep their old documents until they are mended");
+        if !failures.is_empty() && self.failed.as_ref() != Some(&failures) {
+            match self.format {
+                Format::Text => eprintln!("{failures}\nthese keep their old documents until they are mended"),
+                Format::Json => tracing::warn!(
+                    failed = report.failed,
+                    "documents that cannot be made keep their old content: {failures}"
+                ),
+            }
         }
         self.failed = Some(failures).filter(|failures| !failures.is_empty());
         if !is_first && !report.released {

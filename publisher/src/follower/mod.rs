@@ -260,7 +260,7 @@ impl Publisher {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => last = Some(error),
                 Err(_) => {
-                    let late = || PublishError::Task("it needs more time".to_owned());
+                    let late = || PublishError::Waited;
                     return Err(last.unwrap_or_else(late));
                 }
             }
