@@ -241,6 +241,14 @@ fn a_folder_in_which_no_bucket_may_be_made_is_named() {
     chmod(&site, "u+w", ".");
 }
 
+/// Puts another database in the place of the site's. What was written ahead belongs to the old one.
+fn replace(site: &Site, database: &[u8]) {
+    for suffix in ["wal", "shm"] {
+        let _ = std::fs::remove_file(site.path(&format!("site.db-{suffix}")));
+    }
+    std::fs::write(site.path("site.db"), database).expect("there is room");
+}
+
 #[test]
 fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
     let site = Site::small(1_200);
@@ -253,7 +261,7 @@ fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
     let mut broken = edited.clone();
     let from = broken.len() * 9 / 10;
     broken[from..].fill(0x5a);
-    std::fs::write(site.path("site.db"), &broken).expect("there is room");
+    replace(&site, &broken);
     let message = site.refuses(1, "publish");
     assert!(message.contains("malformed"), "{message}");
     assert!(message.contains("collection `item`") || message.contains("the site's database"), "{message}");
@@ -261,7 +269,7 @@ fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
     // A file cut off while it is read.
     let mut random = Random(3);
     for _ in 0..5 {
-        std::fs::write(site.path("site.db"), &edited).expect("there is room");
+        replace(&site, &edited);
         let mut publish =
             Guarded::spawn(site.command("publish --yes").stdout(Stdio::null()).stderr(Stdio::null()));
         std::thread::sleep(Duration::from_millis(random.below(400)));
@@ -276,7 +284,7 @@ fn a_database_that_breaks_on_the_way_leaves_the_live_release_alone() {
             ),
             code => assert!(code == Some(1) && now.root == before, "{code:?}"),
         }
-        std::fs::write(site.path("site.db"), &right).expect("there is room");
+        replace(&site, &right);
         site.json("publish");
     }
     assert_whole(&site);
