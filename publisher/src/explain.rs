@@ -10,7 +10,7 @@ use edgepress_store::database::capture::{Catalog, Facts as TableFacts, Table};
 
 use crate::Publisher;
 use crate::error::PublishError;
-use crate::impact::{Impact, gather, quoted};
+use crate::impact::{Impact, Precision, gather, quoted};
 use crate::prepare::Prepared;
 use crate::progress::Progress;
 use crate::render::{Old, Renderers};
@@ -82,9 +82,10 @@ pub async fn explain(
         changed: &BTreeSet::from([table.clone()]),
         image: &|_: &Table, columns: &BTreeSet<String>| select(&catalog, columns, &filter),
     };
+    let plan = impact.explain();
     let mut all = Vec::new();
     for (number, collection) in site.collections.iter().enumerate() {
-        let through = through(&impact, &collection.name, &table);
+        let through = through(&plan, &collection.name, &table);
         if through.is_empty() {
             continue;
         }
@@ -107,11 +108,10 @@ pub async fn explain(
 }
 
 /// The queries of a collection that read a table.
-fn through(impact: &Impact, collection: &str, table: &Table) -> Vec<String> {
-    let reading = impact.explain().into_iter();
-    let reading = reading.filter(|place| place.collection == collection && place.table == table.name);
-    let name = |include: String| if include.is_empty() { "its query".to_owned() } else { include };
-    reading.map(|place| name(place.include)).collect()
+fn through(plan: &[Precision], collection: &str, table: &Table) -> Vec<String> {
+    let reading = plan.iter().filter(|place| place.collection == collection && place.table == table.name);
+    let name = |include: &str| if include.is_empty() { "its query" } else { include }.to_owned();
+    reading.map(|place| name(&place.include)).collect()
 }
 
 /// A table and what stands after FROM to select one of its rows.
