@@ -73,33 +73,123 @@ fn two_rows_with_one_path_are_refused() {
     assert_whole(&site);
 }
 
+/// Every item also has a document beside the folder `/items`, at its slug alone.
+fn with_pages_at_the_root(rows: usize) -> Site {
+    let site = Site::small(rows);
+    site.edit(
+        "site.toml",
+        "  [[collection.document]]\n  path = \"/items/{slug}.json\"",
+        "  [[collection.document]]\n  path = \"/{slug}\"\n  type = \"application/json\"\n\n  \
+         [[collection.document]]\n  path = \"/items/{slug}.json\"",
+    );
+    site
+}
+
 #[test]
-fn a_document_that_is_the_folder_of_another_is_refused() {
-    let site = Site::small(2);
-    site.edit("site.toml", "\"/items/{slug}.json\"", "\"/{slug}\"\n  type = \"application/json\"");
+fn a_document_that_is_the_folder_of_another_is_refused_with_its_row() {
+    let site = with_pages_at_the_root(2);
     site.sql_new("INSERT INTO item VALUES (3, 'items', 'x')");
     let message = site.refuses(1, "publish");
     assert!(message.contains("/items is a document, and would have to be a folder for /items/"), "{message}");
+    assert!(message.contains("collection `item`, document `"), "{message}");
     assert!(message.contains("give one of them another path"), "{message}");
     assert_eq!(crate::support::mirror(&site.bucket()).len(), 0);
 }
 
 #[test]
-fn a_value_that_json_cannot_say_is_refused_wherever_it_stands() {
-    let site = Site::small(1_200);
+fn one_document_in_the_way_of_others_does_not_stop_them() {
+    let site = with_pages_at_the_root(3);
     site.json("publish");
-    for (value, named) in [
-        ("9e999", "column `name`: it is infinite, which JSON cannot say: select NULL or a text instead"),
-        ("cast(x'ff' as text)", "column `name`: its text is not valid UTF-8"),
-    ] {
-        site.sql(&format!("INSERT INTO item VALUES (9999, 'last', {value})"));
-        for arguments in ["publish", "publish --keep-going"] {
-            let message = site.refuses(1, arguments);
-            assert!(message.contains("collection `item`") && message.contains(named), "{message}");
-        }
-        site.sql("DELETE FROM item WHERE id = 9999");
+    let before = live(&site.bucket());
+    // `/items` would have to be a folder for what is live: neither what is live goes, nor do edits wait.
+    site.sql("INSERT INTO item VALUES (9, 'items', 'x'); UPDATE item SET name = 'New' WHERE id = 1");
+    let message = site.refuses(1, "publish");
+    assert!(message.starts_with("1 documents could not be made, so nothing was published"), "{message}");
+    assert!(
+        message.contains("collection `item`, document `/{slug}`, row slug=\"items\": /items is"),
+        "{message}"
+    );
+    for (again, sql) in ["", "UPDATE item SET name = 'Newer' WHERE id = 2"].into_iter().enumerate() {
+        site.sql(if sql.is_empty() { "SELECT 1" } else { sql });
+        let report = site.json("publish --keep-going");
+        assert_eq!((&report["failed"], &report["released"]), (&1.into(), &true.into()), "{again}: {report}");
+        let after = live(&site.bucket()).documents;
+        assert!(!after.contains_key("/items"));
+        assert!(before.documents.keys().all(|path| after.contains_key(path)), "what is live stays");
+        assert!(String::from_utf8_lossy(&after["/items/item-1.html"]).contains("New"));
+    }
+    assert!(site.refuses(1, "publish").contains("/items is a document"), "it is not forgotten");
+    assert_whole(&site);
+
+    site.sql("UPDATE item SET slug = 'other' WHERE id = 9");
+    assert_eq!(site.json("publish")["failed"], 0);
+    assert!(live(&site.bucket()).documents.contains_key("/other"));
+    assert_whole(&site);
+}
+
+#[test]
+fn a_document_in_the_way_is_made_as_soon_as_the_other_is_gone() {
+    let site = with_pages_at_the_root(1);
+    site.sql_new("DELETE FROM item; INSERT INTO item VALUES (1, 'items', 'x')");
+    // Everything else of the row is below the document at its slug.
+    let report = site.json("publish --keep-going");
+    assert_eq!(report["failed"], 2, "the longer paths give way where nothing is live: {report}");
+    let first = live(&site.bucket()).documents;
+    assert!(first.contains_key("/items") && !first.contains_key("/items/items.html"));
+    site.edit("site.toml", "path = \"/{slug}\"", "path = \"/at/{slug}\"");
+    assert_eq!(site.json("publish --yes")["failed"], 0);
+    let after = live(&site.bucket()).documents;
+    assert!(after.contains_key("/at/items") && after.contains_key("/items/items.html"));
+    assert_whole(&site);
+}
+
+#[test]
+fn a_static_file_in_the_way_of_documents_is_refused() {
+    let site = Site::small(2);
+    site.json("publish");
+    std::fs::remove_dir_all(site.path("static")).ok();
+    site.write("static/items", "in the way");
+    site.edit("site.toml", "templates = \"pages\"", "templates = \"pages\"\nstatic = \"static\"");
+    for arguments in ["publish", "publish --keep-going"] {
+        let message = site.refuses(1, arguments);
+        assert!(message.contains("/items") && message.contains("another path"), "{message}");
     }
     assert_eq!(live(&site.bucket()).number, 1);
+}
+
+#[test]
+fn a_value_that_json_cannot_say_fails_its_row_alone() {
+    let site = Site::small(1_200);
+    site.json("publish");
+    for (release, (value, named)) in [
+        ("9e999", "column `name`: it is infinite, which JSON cannot say: select NULL or a text instead"),
+        ("cast(x'ff' as text)", "column `name`: its text is not valid UTF-8"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = live(&site.bucket()).documents;
+        site.sql(&format!(
+            "UPDATE item SET name = {value} WHERE id = 7; UPDATE item SET name = 'New {release}' WHERE id = 8"
+        ));
+        for arguments in ["publish", "publish --full"] {
+            let message = site.refuses(1, arguments);
+            assert!(
+                message.contains("collection `item`") && message.contains("slug=\"item-7\""),
+                "{message}"
+            );
+            assert!(message.contains(named), "{message}");
+        }
+        let report = site.json("publish --keep-going");
+        // The row, and the list that shows it.
+        assert_eq!((&report["failed"], &report["released"]), (&2.into(), &true.into()), "{report}");
+        let after = live(&site.bucket()).documents;
+        assert_eq!(after["/index.html"], before["/index.html"]);
+        assert_eq!(after["/items/item-7.html"], before["/items/item-7.html"], "it failed, so it stays");
+        assert_ne!(after["/items/item-8.html"], before["/items/item-8.html"]);
+        site.sql("UPDATE item SET name = 'Mended' WHERE id = 7");
+        assert_eq!(site.json("publish")["failed"], 0);
+    }
     assert_whole(&site);
 }
 

@@ -31,6 +31,10 @@ pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
             out.push(6);
             put_bytes(out, value.to_string().as_bytes());
         }
+        Value::Unreadable(why) => {
+            out.push(7);
+            put_bytes(out, why.as_bytes());
+        }
     }
 }
 
@@ -42,6 +46,7 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, Malformed> {
         3 => Value::Float(f64::from_le_bytes(reader.array()?)),
         4 => Value::Text(reader.text()?.into()),
         5 => Value::Bytes(reader.bytes()?.into()),
+        7 => Value::Unreadable(reader.text()?.into()),
         _ => {
             let value = serde_json::from_slice(reader.bytes()?);
             Value::Json(Arc::new(value.map_err(|_| Malformed("JSON of ours"))?))
@@ -156,6 +161,7 @@ mod tests {
             Value::Float(-0.0),
             Value::Text("é\0".into()),
             Value::Bytes([0, 255].into()),
+            Value::Unreadable("it is infinite".into()),
             Value::Json(Arc::new(json)),
         ];
         let mut record = Vec::new();

@@ -272,6 +272,18 @@ impl Collected {
         Ok(())
     }
 
+    /// Counts documents that were made but must not be there as failures. What their rows' keys are is not
+    /// told by their paths, so that all rows are looked at again.
+    pub(crate) fn refuse(&mut self, refused: &BTreeMap<Arc<str>, KeyError>) {
+        for error in refused.values() {
+            self.failures += 1;
+            self.failed.entry(error.collection.clone()).or_default().add(None);
+            if self.errors.len() < MAX_ERRORS {
+                self.errors.push(error.clone());
+            }
+        }
+    }
+
     /// Whatever lies at a path goes, unless it is made anew.
     fn go(&mut self, number: usize, path: Arc<str>) -> Result<(), PublishError> {
         self.sorter.push(Fresh { collection: number as u32, path, entry: None })

@@ -1,13 +1,13 @@
 //! What a release changes: the documents made anew beside the old ones, in order of path, each once.
 //!
-//! Owns the comparison, the refusal of paths that cannot lie side by side, and the edits of each
+//! Owns the comparison, which paths cannot lie side by side, and the edits of each
 //! collection's tree. Refuses to write any of it. Looks at no document outside the scope of the publish.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
 use std::sync::Arc;
 
-use edgepress_site::documents::Maker;
+use edgepress_site::documents::{KeyError, Maker};
 use edgepress_site::release::codec::{Reader, put_bytes, put_varint};
 use edgepress_site::release::definition::STATIC;
 use edgepress_site::release::diff::Entries;
@@ -69,6 +69,9 @@ impl Difference {
     }
 }
 
+/// More documents than this that are in the way of others, and nothing is published.
+const MAX_REFUSED: usize = 10_000;
+
 /// What a release would change.
 pub(crate) struct Plan {
     pub(crate) counts: Counts,
@@ -80,6 +83,8 @@ pub(crate) struct Plan {
     pub(crate) differences: Vec<Difference>,
     /// Whether only a look at all documents can tell if this can be released.
     pub(crate) needs_full: bool,
+    /// Documents that cannot be there because of others, each with one of those.
+    pub(crate) refused: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// What is decided anew about a path of a collection (by number); ordered by path.
@@ -159,6 +164,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) collections: &'a [Arc<str>],
     pub(crate) scope: &'a Scope,
     pub(crate) keeping: &'a Keeping,
+    /// Documents made anew that must not be there.
+    pub(crate) refused: &'a BTreeMap<Arc<str>, KeyError>,
     /// When new bodies count as changed: milliseconds since 1970.
     pub(crate) stamp: u64,
     /// How many differences to list.
@@ -174,6 +181,7 @@ impl Planner<'_> {
             edits: BTreeMap::new(),
             differences: Vec::new(),
             needs_full: false,
+            refused: BTreeMap::new(),
         };
         let mut old = OldEntries::new(self)?;
         let mut folders = Folders::default();
@@ -191,7 +199,7 @@ impl Planner<'_> {
                 let collection = &self.collections[collection as usize];
                 ahead = new.next().transpose()?;
                 decides = Some(collection);
-                if let Some(entry) = entry {
+                if let Some(entry) = entry.filter(|entry| !self.refused.contains_key(&entry.path)) {
                     if after.is_some() {
                         return Err(twice(&path, collection));
                     }
@@ -207,8 +215,18 @@ impl Planner<'_> {
                 None => {}
             }
             if let Some((_, entry)) = &after {
-                folders.check(&entry.path)?;
-                plan.needs_full |= before.is_none() && self.may_be_folder(&entry.path)?;
+                let is_new = before.is_none();
+                for (folder, folder_is_new) in folders.around(&entry.path) {
+                    // What is live stays so.
+                    match folder_is_new && !is_new {
+                        true => self.refuse(&mut plan, folder, &entry.path)?,
+                        false => self.refuse(&mut plan, &entry.path, folder)?,
+                    }
+                }
+                folders.enter(&entry.path, is_new);
+                if is_new {
+                    self.look_around(&mut plan, &entry.path)?;
+                }
             }
             self.step(&mut plan, before, after)?;
         }
@@ -228,38 +246,70 @@ impl Planner<'_> {
         self.keeping.collections.contains(collection) || self.keeping.paths.contains(&entry.path)
     }
 
-    /// Whether a document that is new at `path` may be in the way of one that is not looked at, or that one
-    /// in its way, because one would be the other's folder.
-    fn may_be_folder(&self, path: &str) -> Result<bool, PublishError> {
+    /// Looks at the documents outside the walk that are in the way of one that is new at `path`, because one
+    /// would be the other's folder.
+    fn look_around(&self, plan: &mut Plan, path: &Arc<str>) -> Result<(), PublishError> {
         if self.scope.is_full() {
-            return Ok(false);
+            return Ok(());
         }
+        for (collection, other) in self.old_around(path)? {
+            let is_static = collection == STATIC;
+            match self.scope.part(collection) {
+                _ if is_static && self.scope.static_files.contains(&*other) => plan.needs_full = true,
+                None => self.refuse(plan, path, &other)?,
+                // It is walked, and its folders are seen there.
+                Some(part) if part.whole.is_some() => {}
+                Some(_) => plan.needs_full = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Live documents, with their collections, of which `path` would be a folder or that would be one of its:
+    /// of each tree at most the first below `path`.
+    fn old_around(&self, path: &str) -> Result<Vec<(&str, Arc<str>)>, PublishError> {
+        let mut around = Vec::new();
         let router = self.maker.router();
         for (slash, _) in path.match_indices('/').filter(|(at, _)| *at > 0) {
             let folder = &path[..slash];
-            let tree = match router.owner(folder) {
-                None => None,
-                Some(Owner::Static) => self.old.collections.get(STATIC),
-                Some(Owner::Document(route)) => {
-                    self.old.collections.get(&*self.collections[route.collection])
-                }
+            let collection = match router.owner(folder) {
+                None => continue,
+                Some(Owner::Static) => STATIC,
+                Some(Owner::Document(route)) => &*self.collections[route.collection],
             };
-            if let Some(tree) = tree
-                && self.nodes.entry(tree, folder)?.is_some()
+            if let Some(tree) = self.old.collections.get(collection)
+                && let Some(entry) = self.nodes.entry(tree, folder)?
             {
-                return Ok(true);
+                around.push((collection, entry.path));
             }
         }
         if router.is_folder(path) {
             let folder = format!("{path}/");
-            for tree in self.old.collections.values() {
-                if self.nodes.first_from(tree, &folder)?.is_some_and(|entry| entry.path.starts_with(&folder))
-                {
-                    return Ok(true);
-                }
+            for (collection, tree) in &self.old.collections {
+                let first = self.nodes.first_from(tree, &folder)?;
+                let first = first.filter(|entry| entry.path.starts_with(&folder));
+                around.extend(first.map(|entry| (collection.as_str(), entry.path)));
             }
         }
-        Ok(false)
+        Ok(around)
+    }
+
+    /// Notes that a document must not be there because of another.
+    fn refuse(&self, plan: &mut Plan, path: &Arc<str>, other: &Arc<str>) -> Result<(), PublishError> {
+        if self.maker.router().is_static(path) {
+            return Err(PublishError::Paths(format!(
+                "the static file {path} and the document {other} are in each other's way, \
+                 because one would have to be a folder for the other: give one of them another path"
+            )));
+        }
+        if plan.refused.len() >= MAX_REFUSED {
+            return Err(PublishError::Paths(format!(
+                "thousands of documents would have to be folders for others, {path} or {other} among them: \
+                 give the documents of one collection other paths"
+            )));
+        }
+        plan.refused.entry(path.clone()).or_insert_with(|| other.clone());
+        Ok(())
     }
 
     /// Counts one document.
@@ -342,28 +392,28 @@ fn twice(path: &str, collection: &str) -> PublishError {
     ))
 }
 
-/// Refuses a document whose path is a folder of another's. Paths come in byte order, so all that begin
-/// with an earlier one follow it in one run.
+/// Finds documents whose paths are folders of others. Paths come in byte order, so all that begin with an
+/// earlier one follow it in one run.
 #[derive(Default)]
 struct Folders {
-    /// Earlier paths that the last one begins with.
-    prefixes: Vec<Arc<str>>,
+    /// Earlier paths that the last one begins with, and whether they are new.
+    prefixes: Vec<(Arc<str>, bool)>,
 }
 
 impl Folders {
-    fn check(&mut self, path: &Arc<str>) -> Result<(), PublishError> {
-        while self.prefixes.last().is_some_and(|prefix| !path.starts_with(&**prefix)) {
+    /// Those that would have to be folders for `path`, and whether they are new.
+    fn around(&mut self, path: &str) -> impl Iterator<Item = (&Arc<str>, bool)> {
+        while self.prefixes.last().is_some_and(|(prefix, _)| !path.starts_with(&**prefix)) {
             self.prefixes.pop();
         }
-        let is_folder = |prefix: &&Arc<str>| path.as_bytes().get(prefix.len()) == Some(&b'/');
-        if let Some(folder) = self.prefixes.iter().find(is_folder) {
-            return Err(PublishError::Paths(format!(
-                "{folder} is a document, and would have to be a folder for {path}: \
-                 many buckets cannot hold both, so give one of them another path"
-            )));
-        }
-        self.prefixes.push(path.clone());
-        Ok(())
+        let is_folder = |prefix: &str| path.as_bytes().get(prefix.len()) == Some(&b'/');
+        let found = self.prefixes.iter().filter(move |(prefix, _)| is_folder(prefix));
+        found.map(|(prefix, is_new)| (prefix, *is_new))
+    }
+
+    /// `path` comes after those around it.
+    fn enter(&mut self, path: &Arc<str>, is_new: bool) {
+        self.prefixes.push((path.clone(), is_new));
     }
 }
 
@@ -434,16 +484,20 @@ impl<'a> OldEntries<'a> {
 mod tests {
     use super::*;
 
-    fn check(paths: &[&str]) -> Result<(), PublishError> {
+    fn folder(paths: &[&str]) -> Option<String> {
         let mut folders = Folders::default();
-        paths.iter().try_for_each(|path| folders.check(&Arc::from(*path)))
+        paths.iter().find_map(|path| {
+            let found = folders.around(path).next().map(|(folder, _)| folder.to_string());
+            folders.enter(&Arc::from(*path), true);
+            found
+        })
     }
 
     #[test]
-    fn a_document_cannot_be_the_folder_of_another() {
-        assert!(check(&["/a", "/a/b"]).is_err());
-        assert!(check(&["/a", "/a-b", "/a.html", "/a/b"]).is_err());
-        assert!(check(&["/a", "/a-b", "/a-b.html", "/ab/c"]).is_ok());
-        assert!(check(&["/x/a", "/x/a.json", "/x/a/b/c"]).is_err());
+    fn a_document_that_would_be_the_folder_of_another_is_found() {
+        assert_eq!(folder(&["/a", "/a/b"]).as_deref(), Some("/a"));
+        assert_eq!(folder(&["/a", "/a-b", "/a.html", "/a/b"]).as_deref(), Some("/a"));
+        assert_eq!(folder(&["/a", "/a-b", "/a-b.html", "/ab/c"]), None);
+        assert_eq!(folder(&["/x/a", "/x/a.json", "/x/a/b/c"]).as_deref(), Some("/x/a"));
     }
 }

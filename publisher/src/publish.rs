@@ -3,8 +3,10 @@
 //! Owns the order of these steps. `current` is read first and swapped last; whatever fails between
 //! leaves the live release as it was. Followers come afterwards, and without the publisher's lock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use edgepress_site::documents::KeyError;
 use edgepress_site::release::definition::{RENDERER, ReleaseDefinition, STATIC};
 use edgepress_site::release::record::{Counts, Named};
 use edgepress_site::release::{Current, Index, Kind, Record, State, edit};
@@ -53,8 +55,16 @@ struct Under {
     options: Options,
     live: Live,
     sound: Sound,
-    /// Why only a full publish will do, if that is known already.
+    so_far: Arc<SoFar>,
+}
+
+/// What earlier attempts at a publish found out.
+#[derive(Debug, Clone, Default)]
+struct SoFar {
+    /// Why only a full publish will do, if that is so.
     full: Option<String>,
+    /// Documents that cannot be there because of others, by path.
+    refused: BTreeMap<Arc<str>, KeyError>,
 }
 
 impl Under {
@@ -66,8 +76,8 @@ impl Under {
 /// What one attempt came to.
 enum Outcome {
     Done(Box<Report>),
-    /// The changes alone do not tell whether this can be released.
-    NeedsFull,
+    /// It must be made again with what was found out.
+    Again(SoFar),
 }
 
 impl Publisher {
@@ -150,11 +160,11 @@ impl Session {
     ) -> Result<Report, PublishError> {
         let publisher = self.publisher.clone();
         let _lock = if options.dry_run { None } else { Some(publisher.lock().await?) };
-        let mut full = None;
+        let mut so_far = Arc::<SoFar>::default();
         loop {
-            match self.attempt(database, options, full.take(), progress).await? {
+            match self.attempt(database, options, so_far, progress).await? {
                 Outcome::Done(report) => return Ok(*report),
-                Outcome::NeedsFull => full = Some("documents may be in the way of others".to_owned()),
+                Outcome::Again(found) => so_far = Arc::new(found),
             }
         }
     }
@@ -163,10 +173,10 @@ impl Session {
         &mut self,
         database: &dyn Database,
         options: Options,
-        full: Option<String>,
+        so_far: Arc<SoFar>,
         progress: &Progress,
     ) -> Result<Outcome, PublishError> {
-        let under = self.begin(options, full).await?;
+        let under = self.begin(options, so_far).await?;
         let name = self.publisher.consumer.clone();
         let consumer = Consumer { database, name: &name };
         progress.begin("reading and rendering");
@@ -186,8 +196,9 @@ impl Session {
             progress,
             is_dry: options.dry_run,
         };
-        let collected = collector.collect(&mut reader).await?;
+        let mut collected = collector.collect(&mut reader).await?;
         drop(reader);
+        collected.refuse(&under.so_far.refused);
         if collected.failures > 0 && !options.keep_going {
             return Err(PublishError::Keys(collected.errors, collected.failures));
         }
@@ -231,7 +242,11 @@ impl Session {
         let stamp = (self.publisher.clock)() + STAMP;
         let (mut plan, packs) = self.plan(&under, collected, scope, stamp).await?;
         if plan.needs_full {
-            return Ok(Outcome::NeedsFull);
+            let why = "documents may be in the way of others".to_owned();
+            return Ok(Outcome::Again(SoFar { full: Some(why), ..SoFar::default() }));
+        }
+        if !plan.refused.is_empty() {
+            return Ok(Outcome::Again(self.without(&plan.refused, &under.so_far)));
         }
         report.counts = plan.counts;
         report.differences = std::mem::take(&mut plan.differences);
@@ -258,8 +273,19 @@ impl Session {
         Ok(Outcome::Done(Box::new(report)))
     }
 
+    /// What is known once these documents were found to be in the way of others.
+    fn without(&self, found: &BTreeMap<Arc<str>, Arc<str>>, so_far: &SoFar) -> SoFar {
+        let mut so_far = so_far.clone();
+        // Nothing is in the way of what is not there: the longer path gave way to the shorter for nothing.
+        for (path, other) in found.iter().filter(|(_, other)| !found.contains_key(*other)) {
+            let error = self.prepared.maker.in_the_way(path, other);
+            so_far.refused.insert(path.clone(), error.expect("only documents of rows are refused"));
+        }
+        so_far
+    }
+
     /// Reads `current` and what it names.
-    async fn begin(&self, options: Options, full: Option<String>) -> Result<Under, PublishError> {
+    async fn begin(&self, options: Options, so_far: Arc<SoFar>) -> Result<Under, PublishError> {
         let releases = &self.publisher.releases;
         let live = releases.current().await?;
         let before = live.as_ref().map(|(current, _)| current.live());
@@ -271,7 +297,7 @@ impl Session {
             Some(before) => Sound { index: releases.index(before).await?, ..Sound::default() },
             None => Sound::default(),
         };
-        Ok(Under { options, live, sound, full })
+        Ok(Under { options, live, sound, so_far })
     }
 
     /// What is made anew.
@@ -285,7 +311,9 @@ impl Session {
         let before = match under.before() {
             _ if under.options.full => return Ok(Scope::full("`--full` asks for it")),
             _ if under.options.resume => return Ok(Scope::full("`--resume` always does")),
-            _ if under.full.is_some() => return Ok(Scope::full(under.full.clone().unwrap_or_default())),
+            _ if under.so_far.full.is_some() => {
+                return Ok(Scope::full(under.so_far.full.clone().unwrap_or_default()));
+            }
             None => return Ok(Scope::full("nothing was published yet")),
             Some(before) => before,
         };
@@ -320,7 +348,7 @@ impl Session {
             maker.definition().site.collections.iter().map(|collection| Arc::from(collection.name.as_str()));
         let collections: Vec<Arc<str>> = names.chain([Arc::from(STATIC)]).collect();
         let (old, nodes) = (under.sound.index.clone(), self.publisher.releases.blocking());
-        let list = under.options.list;
+        let (list, so_far) = (under.options.list, under.so_far.clone());
         let job = move || {
             let Collected { sorter, packs, keeping, .. } = collected;
             let planner = Planner {
@@ -330,6 +358,7 @@ impl Session {
                 collections: &collections,
                 scope: &scope,
                 keeping: &keeping,
+                refused: &so_far.refused,
                 stamp,
                 list,
             };

@@ -60,7 +60,7 @@ impl Touch<'_> {
             && let Some(failed) = state.failed.get(name)
         {
             if failed.is_whole {
-                return scope.add_whole(name, "rows without a path are tried again");
+                return scope.add_whole(name, "rows that failed are tried again");
             }
             scope.add_keys(name, failed.keys());
         }
@@ -72,7 +72,7 @@ impl Touch<'_> {
         let fails_whole = state.failed.get(name).is_some_and(|failed| failed.is_whole);
         match touched(self.impact, number, collection, &asking, reader).await {
             Ok(keys) if fails_whole && !keys.is_empty() => {
-                scope.add_whole(name, "a row without a path may be mended");
+                scope.add_whole(name, "a row that failed may be mended");
             }
             Ok(keys) => scope.add_keys(name, keys),
             Err(why) => scope.add_whole(name, why),

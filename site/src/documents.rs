@@ -13,7 +13,7 @@ use crate::pattern::{ExpandError, Pattern};
 use crate::problem::Problems;
 use crate::release::definition::ReleaseDefinition;
 use crate::render::{self, Limits, Page, RenderError, Renderer, Settings};
-use crate::router::{NotOwned, Router};
+use crate::router::{NotOwned, Owner, Router};
 use crate::row::{Row, Rows};
 
 /// One document made from a row.
@@ -73,6 +73,20 @@ pub enum Reason {
         "another row has the same path: put a column that tells the rows apart into the path, or mend the rows"
     )]
     Twice,
+    /// A value has no faithful form.
+    #[error("{0}")]
+    Value(String),
+    /// The path is a folder of another document's, or that one's of this.
+    #[error(
+        "{folder} is a document, and would have to be a folder for {document}: \
+         many buckets cannot hold both, so give one of them another path"
+    )]
+    Folder {
+        /// The shorter path.
+        folder: String,
+        /// The longer path.
+        document: String,
+    },
     /// The paged include is no list.
     #[error("`pages.of` names `{0}`, which is not a list of this row")]
     NoList(String),
@@ -141,7 +155,15 @@ impl Maker {
         mut each: impl FnMut(Result<Made, KeyError>),
     ) {
         let defined = &self.definition.site.collections[collection];
-        for (document, of) in defined.documents.iter().enumerate().filter(|(document, _)| wanted(*document)) {
+        let documents = defined.documents.iter().enumerate().filter(|(document, _)| wanted(*document));
+        if let Some(why) = row.unreadable() {
+            for (_, of) in documents {
+                let failed = Failed::new(None, Reason::Value(why.clone()));
+                each(Err(self.error(defined, of, row, failed)));
+            }
+            return;
+        }
+        for (document, of) in documents {
             match &of.pages {
                 None => {
                     let made = self.one(row, (collection, document, false), &of.path, None);
@@ -250,6 +272,24 @@ impl Maker {
         Ok(Made { path, document: owner.1, body })
     }
 
+    /// Why `path` cannot be made while `other` is there, one of them being a folder of the other; nothing
+    /// if no row makes it.
+    #[must_use]
+    pub fn in_the_way(&self, path: &str, other: &str) -> Option<KeyError> {
+        let Some(Owner::Document(route)) = self.router.owner(path) else { return None };
+        let collection = &self.definition.site.collections[route.collection];
+        let (folder, document) = if path.len() < other.len() { (path, other) } else { (other, path) };
+        let captures = route.captures.iter().filter(|(column, _)| *column != PAGE);
+        let key = captures.map(|(column, text)| format!("{column}={}", shortened(&format!("{text:?}"))));
+        Some(KeyError {
+            collection: collection.name.clone(),
+            pattern: collection.documents[route.document].path.to_string(),
+            key: key.collect::<Vec<_>>().join(", "),
+            path: DocPath::new(path).ok(),
+            reason: Box::new(Reason::Folder { folder: folder.to_owned(), document: document.to_owned() }),
+        })
+    }
+
     fn error(&self, collection: &Collection, document: &Document, row: &Row, failed: Failed) -> KeyError {
         KeyError {
             collection: collection.name.clone(),
@@ -289,13 +329,16 @@ fn describe(pattern: &Pattern, row: &Row) -> String {
     let value = |column: &str| match row.get(column) {
         None => "(no such column)".to_owned(),
         Some(value) => {
-            let text = value.path_text().map_or_else(|| value.kind().to_owned(), |text| format!("{text:?}"));
-            match text.char_indices().nth(60) {
-                Some((end, _)) => format!("{}…", &text[..end]),
-                None => text,
-            }
+            shortened(&value.path_text().map_or_else(|| value.kind().to_owned(), |text| format!("{text:?}")))
         }
     };
     let columns = pattern.columns().filter(|column| *column != PAGE);
     columns.map(|column| format!("{column}={}", value(column))).collect::<Vec<_>>().join(", ")
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

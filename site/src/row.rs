@@ -24,6 +24,8 @@ pub enum Value {
     Bytes(Arc<[u8]>),
     /// A JSON column's value; nests in JSON.
     Json(Arc<serde_json::Value>),
+    /// A value that has no faithful form here: why, and what to do. No document is made from it.
+    Unreadable(Arc<str>),
 }
 
 /// The names of a query's columns, in the query's order, shared by all of its rows.
@@ -72,6 +74,26 @@ impl Row {
         self.values.get(index)
     }
 
+    /// The first value without a faithful form, in this row or those of its includes: where it stands, and
+    /// why it has none.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<String> {
+        let mut own = self.columns.iter().zip(&self.values);
+        let own = own.find_map(|(column, value)| match value {
+            Value::Unreadable(why) => Some(format!("column `{column}`: {why}")),
+            _ => None,
+        });
+        own.or_else(|| {
+            self.includes.iter().find_map(|Included { name, rows }| {
+                let found = match rows {
+                    Rows::Many(rows) => rows.iter().find_map(Self::unreadable),
+                    Rows::One(row) => row.as_deref().and_then(Self::unreadable),
+                };
+                found.map(|found| format!("include `{name}`, {found}"))
+            })
+        })
+    }
+
     /// The include called `name`.
     #[must_use]
     pub fn included(&self, name: &str) -> Option<&Rows> {
@@ -86,7 +108,12 @@ impl Value {
         match self {
             Self::Int(number) => Some(number.to_string().into()),
             Self::Text(text) => Some((&**text).into()),
-            Self::Bool(_) | Self::Null | Self::Float(_) | Self::Bytes(_) | Self::Json(_) => None,
+            Self::Bool(_)
+            | Self::Null
+            | Self::Float(_)
+            | Self::Bytes(_)
+            | Self::Json(_)
+            | Self::Unreadable(_) => None,
         }
     }
 
@@ -101,6 +128,7 @@ impl Value {
             Self::Text(_) => "text",
             Self::Bytes(_) => "bytes",
             Self::Json(_) => "JSON",
+            Self::Unreadable(_) => "a value without a faithful form",
         }
     }
 }
@@ -115,6 +143,7 @@ impl Serialize for Value {
             Self::Text(value) => serializer.serialize_str(value),
             Self::Bytes(value) => serializer.serialize_str(&base64(value)),
             Self::Json(value) => value.serialize(serializer),
+            Self::Unreadable(why) => Err(serde::ser::Error::custom(why)),
         }
     }
 }

@@ -234,26 +234,26 @@ impl Outside {
     }
 
     fn look(&mut self, tree: &impl Visit) {
-        let flow = tree.visit(self);
+        let flow = sql::walk(tree, self);
         debug_assert!(flow.is_continue(), "nothing stops it");
     }
 }
 
 impl Visitor for Outside {
-    type Break = ();
+    type Break = Coarse;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Coarse> {
         self.queries.push(query.clone());
         self.depth += 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<Coarse> {
         self.depth -= 1;
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Coarse> {
         if let Expr::Function(call) = expr {
             match called(self.dialect, call) {
                 Some(function) if self.depth == 0 => self.found.push(Ok(function)),

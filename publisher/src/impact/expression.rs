@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use edgepress_store::database::capture::Dialect;
 use sqlparser::ast::{
     BinaryOperator, Expr, Function as Call, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query,
-    Value, Visit, Visitor,
+    Value, Visitor,
 };
 
 use super::Coarse;
@@ -29,7 +29,7 @@ impl Names<'_> {
     /// What `expr` means.
     pub(super) fn understand(&self, expr: &Expr) -> Result<Meaning, Coarse> {
         let mut inputs = Inputs { names: self, columns: Vec::new(), is_clock: false };
-        if let ControlFlow::Break(coarse) = expr.visit(&mut inputs) {
+        if let ControlFlow::Break(coarse) = sql::walk(expr, &mut inputs) {
             return Err(coarse);
         }
         let Inputs { columns, is_clock, .. } = inputs;

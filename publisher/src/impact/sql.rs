@@ -3,8 +3,10 @@
 //!
 //! Owns everything that differs between databases. Refuses to follow a query: only its words are known here.
 
+use std::ops::ControlFlow;
+
 use edgepress_store::database::capture::Dialect;
-use sqlparser::ast::{Ident, Query};
+use sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, Visit, Visitor};
 use sqlparser::dialect::SQLiteDialect;
 use sqlparser::parser::{Parser, ParserOptions};
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -42,6 +44,39 @@ pub(super) fn parse(dialect: Dialect, text: &str) -> Result<Query, Coarse> {
     match (significant(dialect, text), significant(dialect, &query.to_string())) {
         (Some(written), Some(printed)) if written == printed => Ok(*query),
         _ => Err(unknown(&"the parser does not give back what was written")),
+    }
+}
+
+/// Shows a tree to a visitor, of those steps that ours look at.
+pub(super) fn walk(tree: &impl Visit, visitor: &mut dyn Visitor<Break = Coarse>) -> ControlFlow<Coarse> {
+    tree.visit(&mut Walk(visitor))
+}
+
+/// Any of our visitors: the way through all of SQL is compiled for each type of visitor, and takes its
+/// time to compile.
+struct Walk<'v>(&'v mut dyn Visitor<Break = Coarse>);
+
+impl Visitor for Walk<'_> {
+    type Break = Coarse;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Coarse> {
+        self.0.pre_visit_query(query)
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Coarse> {
+        self.0.post_visit_query(query)
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Coarse> {
+        self.0.pre_visit_select(select)
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Coarse> {
+        self.0.pre_visit_relation(relation)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Coarse> {
+        self.0.pre_visit_expr(expr)
     }
 }
 

@@ -8,11 +8,11 @@ use std::ops::ControlFlow;
 use edgepress_store::database::capture::{Catalog, Table};
 use sqlparser::ast::{
     Expr, JoinConstraint, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    TableFactor, TableWithJoins, Visit, Visitor,
+    TableFactor, TableWithJoins, Visitor,
 };
 
 use super::analyse::Scope;
-use super::sql;
+use super::{Coarse, sql};
 
 /// What a query reads.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +53,7 @@ pub(super) fn read(catalog: &Catalog, query: &Query) -> Read {
 
 fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
     let mut names = Names::default();
-    let flow = query.visit(&mut names);
+    let flow = sql::walk(query, &mut names);
     debug_assert!(flow.is_continue(), "it is only looked at");
     for name in &names.relations {
         match find(catalog, name) {
@@ -128,20 +128,20 @@ struct Names {
 }
 
 impl Visitor for Names {
-    type Break = ();
+    type Break = Coarse;
 
-    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Coarse> {
         self.relations.push(relation.clone());
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Coarse> {
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
         self.with.extend(with.map(|cte| sql::folded(&sql::name(&cte.alias.name))));
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Coarse> {
         let mut called = Vec::new();
         let using = &mut self.unqualified;
         let is_natural =
@@ -166,7 +166,7 @@ impl Visitor for Names {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Coarse> {
         let parts = match expr {
             Expr::Identifier(name) => std::slice::from_ref(name),
             Expr::CompoundIdentifier(parts) => parts,

@@ -6,12 +6,12 @@
 //! the tables as they are now, finds it whichever part changed.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use edgepress_store::database::capture::{Dialect, Table};
 use sqlparser::ast::{
-    Expr, Join, JoinOperator, ObjectName, ObjectNamePart, TableAlias, TableFactor, TableWithJoins,
-    visit_expressions_mut,
+    Expr, Join, JoinOperator, ObjectName, ObjectNamePart, TableAlias, TableFactor, TableWithJoins, VisitMut,
+    VisitorMut,
 };
 
 use super::joins::{Side, sides};
@@ -217,16 +217,24 @@ fn short(expr: &Expr) -> Expr {
     expr
 }
 
-fn shorten<T: sqlparser::ast::VisitMut>(tree: &mut T) {
-    let flow = visit_expressions_mut(tree, |expr| {
+fn shorten(tree: &mut impl VisitMut) {
+    let flow = tree.visit(&mut Shorten);
+    debug_assert!(flow.is_continue(), "nothing stops it");
+}
+
+struct Shorten;
+
+impl VisitorMut for Shorten {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::CompoundIdentifier(parts) = expr
             && parts.len() == 3
         {
             parts.remove(0);
         }
-        std::ops::ControlFlow::<()>::Continue(())
-    });
-    debug_assert!(flow.is_continue(), "nothing stops it");
+        ControlFlow::Continue(())
+    }
 }
 
 /// The occurrences of the tables that changed.

@@ -88,6 +88,8 @@ impl Converter {
             Value::Text(text) => self.text(text),
             Value::Bytes(bytes) => self.text(&base64(bytes)),
             Value::Json(json) => self.json(json),
+            // Whoever makes documents refuses the row; whatever else renders it must not get by.
+            Value::Unreadable(_) => tera::Value::undefined(),
         }
     }
 

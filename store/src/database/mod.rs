@@ -37,16 +37,6 @@ pub enum DatabaseError {
         /// The database's own message.
         message: String,
     },
-    /// A value that has no faithful form.
-    #[error("row {row}, column `{column}`: {message}")]
-    Value {
-        /// Number of the row in the result, from 1.
-        row: u64,
-        /// The column.
-        column: String,
-        /// What is wrong with it and what to write instead.
-        message: String,
-    },
 }
 
 /// The rows an include asks for.

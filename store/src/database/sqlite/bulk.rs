@@ -119,7 +119,7 @@ impl Bulk {
             let mut rows = statement.raw_query();
             let mut all = Vec::new();
             while let Some(row) = rows.next().map_err(failed)? {
-                all.push(decode(row, columns, all.len() as u64 + 1)?.0.values);
+                all.push(decode(row, columns).map_err(failed)?.0.values);
             }
             Ok(all)
         })
@@ -140,12 +140,11 @@ impl Bulk {
             }
             let mut lists = vec![Vec::new(); lists];
             let mut rows = statement.raw_query();
-            let mut number = 0;
             while let Some(row) = rows.next().map_err(failed)? {
-                number += 1;
                 let ordinal: i64 = row.get(columns.len()).map_err(failed)?;
                 let list = usize::try_from(ordinal).ok().and_then(|ordinal| lists.get_mut(ordinal));
-                list.expect("only keys that were asked for match").push(decode(row, columns, number)?.0);
+                list.expect("only keys that were asked for match")
+                    .push(decode(row, columns).map_err(failed)?.0);
             }
             Ok(lists)
         })
@@ -181,10 +180,9 @@ fn each_batch(
     let mut statement = prepared(connection, sql)?;
     let mut rows = statement.raw_query();
     let mut batch = Vec::with_capacity(BATCH_ROWS);
-    let (mut size, mut number) = (0, 0);
+    let mut size = 0;
     while let Some(row) = rows.next().map_err(failed)? {
-        number += 1;
-        let (row, bytes) = decode(row, columns, number)?;
+        let (row, bytes) = decode(row, columns).map_err(failed)?;
         size += bytes;
         batch.push(row);
         if batch.len() == BATCH_ROWS || size >= BATCH_BYTES {

@@ -5,23 +5,12 @@ use std::sync::Arc;
 use edgepress_site::row::{Columns, Row, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
-use crate::database::DatabaseError;
-
 /// The first columns of `row`, as many as `columns` names; and about how much memory they take.
-pub(super) fn decode(
-    row: &rusqlite::Row<'_>,
-    columns: &Columns,
-    number: u64,
-) -> Result<(Row, usize), DatabaseError> {
+pub(super) fn decode(row: &rusqlite::Row<'_>, columns: &Columns) -> rusqlite::Result<(Row, usize)> {
     let mut size = size_of::<Row>() + columns.len() * size_of::<Value>();
     let mut values = Vec::with_capacity(columns.len());
-    for (index, column) in columns.iter().enumerate() {
-        let read = row.get_ref(index).map_err(|error| error.to_string()).and_then(value);
-        let value = read.map_err(|message| DatabaseError::Value {
-            row: number,
-            column: column.to_string(),
-            message,
-        })?;
+    for index in 0..columns.len() {
+        let value = value(row.get_ref(index)?);
         size += match &value {
             Value::Text(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
@@ -33,29 +22,31 @@ pub(super) fn decode(
 }
 
 /// By the type of the value, not the one the column was declared with.
-fn value(raw: ValueRef<'_>) -> Result<Value, String> {
+fn value(raw: ValueRef<'_>) -> Value {
     match raw {
-        ValueRef::Null => Ok(Value::Null),
-        ValueRef::Integer(number) => Ok(Value::Int(number)),
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
         ValueRef::Text(text) => match std::str::from_utf8(text) {
-            Ok(text) => Ok(Value::Text(text.into())),
+            Ok(text) => Value::Text(text.into()),
             Err(error) => {
-                Err(format!("its text is not valid UTF-8 ({error}): store it as a BLOB or mend it"))
+                let why = format!("its text is not valid UTF-8 ({error}): store it as a BLOB or mend it");
+                Value::Unreadable(why.into())
             }
         },
         // Zero has one form: adding it to -0.0, which SQLite holds equal, gives 0.0.
-        ValueRef::Real(number) if number.is_finite() => Ok(Value::Float(number + 0.0)),
+        ValueRef::Real(number) if number.is_finite() => Value::Float(number + 0.0),
         ValueRef::Real(_) => {
-            Err("it is infinite, which JSON cannot say: select NULL or a text instead".to_owned())
+            Value::Unreadable("it is infinite, which JSON cannot say: select NULL or a text instead".into())
         }
-        ValueRef::Blob(bytes) => Ok(Value::Bytes(bytes.into())),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.into()),
     }
 }
 
 /// A value as SQLite is given it.
 pub(super) fn bound(value: &Value) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(match value {
-        Value::Null => ValueRef::Null,
+        // What cannot be read equals nothing.
+        Value::Null | Value::Unreadable(_) => ValueRef::Null,
         Value::Bool(truth) => ValueRef::Integer(i64::from(*truth)),
         Value::Int(number) => ValueRef::Integer(*number),
         Value::Float(number) => ValueRef::Real(*number),
@@ -75,7 +66,7 @@ pub(super) fn key_bytes(key: &[Value]) -> Option<Vec<u8>> {
     };
     for value in key {
         match value {
-            Value::Null => return None,
+            Value::Null | Value::Unreadable(_) => return None,
             Value::Bool(truth) => add(b'i', &i64::from(*truth).to_be_bytes()),
             Value::Int(number) => add(b'i', &number.to_be_bytes()),
             Value::Float(number) => add(b'r', &number.to_bits().to_be_bytes()),
