@@ -1,5 +1,6 @@
 //! The command line: what can be typed. Refuses to do any of it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ pub(crate) struct Dev {
     pub(crate) dir: Option<PathBuf>,
     /// Listen here instead of where the site says
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listen: Option<String>,
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

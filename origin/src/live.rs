@@ -243,7 +243,8 @@ impl Follower {
 
 fn complain(complaint: &Complaint) {
     match complaint {
-        Complaint::Unpublished => tracing::warn!("{complaint}"),
+        // Usual where both are started together.
+        Complaint::Unpublished => tracing::info!("{complaint}"),
         Complaint::Gone { .. }
         | Complaint::Back { .. }
         | Complaint::TimedOut(_)

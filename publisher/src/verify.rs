@@ -147,7 +147,7 @@ pub async fn verify(publisher: &Publisher, progress: &Progress) -> Result<Verifi
     progress.begin("reading packs");
     packs(publisher, expected.sorted()?, &mut found, progress).await?;
     if is_absent && found.packs == 0 {
-        return Err(ReleaseError::Unknown(1).into());
+        return Err(ReleaseError::None { bucket: publisher.releases.bucket().name().to_owned() }.into());
     }
     if is_absent {
         found.bad(

@@ -23,7 +23,8 @@ pub(crate) async fn dev(options: Dev, site: &Path, format: Format) -> Result<()>
     }
     let wired = Wired::open(&site).await?;
     let settings = wired.source.site.origin.clone();
-    let public = bind(options.listen.as_deref().unwrap_or(&settings.listen), "listen").await?;
+    let listen = options.listen.map_or_else(|| settings.listen.clone(), |address| address.to_string());
+    let public = bind(&listen, "listen").await?;
     let address = format!("http://{}", public.local_addr()?);
     let origin = origin(wired.bucket.clone(), &settings);
     let stop = signals::stop();

@@ -100,10 +100,12 @@ fn the_command_says_how_far_a_mirror_is_behind() {
     assert!(error.contains("is live, but `objects` is still at 1"), "{error}");
     let standing = followers(&site);
     assert_eq!((&standing["reached"], &standing["behind"]), (&1.into(), &1.into()));
-    assert!(site.run("followers").stdout.contains("1 release behind"));
+    assert!(standing["error"].as_str().is_some_and(|error| error.contains(taken)), "{standing}");
+    assert!(site.run("followers").stdout.contains("1 release behind: "));
     std::fs::remove_dir_all(mirror.join(taken)).expect("it can be removed");
     assert_eq!(site.json("publish")["released"], false);
-    assert_eq!(followers(&site)["behind"], 0);
+    let standing = followers(&site);
+    assert_eq!((&standing["behind"], standing.get("error")), (&0.into(), None));
     assert!(site.read(&format!("mirror/{taken}")).contains("Edited"));
     site.verify();
 }

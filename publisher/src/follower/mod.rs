@@ -37,6 +37,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// each time after twice as long, up to this.
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
+/// So many characters of an error are kept in a cursor.
+const MAX_ERROR: usize = 500;
+
 /// How often a lock that another process holds is tried.
 const LOCKED: Duration = Duration::from_millis(20);
 
@@ -128,7 +131,11 @@ async fn advance(releases: &Releases, follower: &dyn Follower, anew: bool) -> Re
     let Some((current, _)) = releases.current().await? else { return Ok(0) };
     let goal = Reached::of(current.live());
     let mut cursor = believed(releases, follower, anew).await?;
+    let failed = cursor.error.take().is_some();
     if cursor.reached.as_ref() == Some(&goal) && cursor.applying.is_none() && !anew {
+        if failed {
+            write(&cursor, releases, follower.name()).await?;
+        }
         return Ok(goal.number);
     }
     // Whoever made all of the release anew that was reached already was cut off.
@@ -209,7 +216,22 @@ async fn step(releases: &Releases, follower: &dyn Follower, anew: bool) -> Resul
             return Err(PublishError::Task(format!("it waits for `{earlier}`")));
         }
     }
-    advance(releases, follower, anew).await
+    let advanced = advance(releases, follower, anew).await;
+    if let Err(error) = &advanced {
+        remember(&whole(error), releases, follower.name()).await;
+    }
+    advanced
+}
+
+/// Notes in the cursor why a follower failed, where others can read it. That may fail for the same reason.
+async fn remember(error: &str, releases: &Releases, follower: &str) {
+    let error: String = error.chars().take(MAX_ERROR).collect();
+    if let Ok(Ok(mut cursor)) = read(releases, follower).await
+        && cursor.error.as_ref() != Some(&error)
+    {
+        cursor.error = Some(error);
+        let _ = write(&cursor, releases, follower).await;
+    }
 }
 
 fn lock_key(follower: &str) -> String {
@@ -290,7 +312,7 @@ impl Publisher {
         for follower in self.followers() {
             let cursor = read(&self.releases, follower.name()).await?;
             let (reached, error) = match cursor {
-                Ok(cursor) => (cursor.reached, None),
+                Ok(cursor) => (cursor.reached, cursor.error),
                 Err(error) => (None, Some(error.to_string())),
             };
             let reached = reached.map_or(0, |reached| reached.number);

@@ -41,6 +41,9 @@ pub struct Cursor {
     /// The release it is applying, or was when it was cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applying: Option<Reached>,
+    /// Why it failed last, if it has not come along since; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 impl Cursor {

@@ -66,6 +66,12 @@ pub enum ReleaseError {
     /// There is no release with this number.
     #[error("there is no release {0}: `edgepress releases` lists them")]
     Unknown(u64),
+    /// There is none at all.
+    #[error("nothing was published to {bucket} yet: run `edgepress publish`")]
+    None {
+        /// The bucket.
+        bucket: String,
+    },
 }
 
 impl ReleaseError {
@@ -78,7 +84,7 @@ impl ReleaseError {
             Self::Bucket(error) if matches!(error.kind, Kind::NotFound | Kind::TooShort) => {
                 Some((&error.object, error.message.clone()))
             }
-            Self::Bucket(_) | Self::Unknown(_) => None,
+            Self::Bucket(_) | Self::Unknown(_) | Self::None { .. } => None,
         }
     }
 }
