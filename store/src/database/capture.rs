@@ -36,6 +36,10 @@ pub type Reads = BTreeMap<Table, BTreeSet<String>>;
 pub enum Dialect {
     /// SQLite.
     Sqlite,
+    /// PostgreSQL.
+    Postgres,
+    /// MariaDB and MySQL.
+    Mysql,
 }
 
 /// What is known of a column.

@@ -6,6 +6,9 @@
 pub mod capture;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod keys;
+#[cfg(any(test, feature = "testing"))]
+pub mod servers;
 mod sqlite;
 mod text;
 

@@ -30,9 +30,9 @@ use tokio::sync::Mutex;
 
 use self::bulk::Bulk;
 use self::open::{Connected, Location, message};
-use self::values::key_bytes;
-use self::wrap::{Include, PREFIX, distinct, included, is_whole, most_parents, ordered};
+use self::wrap::{Include, distinct, included, is_whole, most_parents, ordered};
 use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
+use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
 use super::text::{order_terms, single_select};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
@@ -252,6 +252,13 @@ impl SqliteSnapshot {
         }
         let columns: Columns = statement.columns().iter().map(|column| Arc::from(column.name())).collect();
         check_names(&columns)?;
+        if let Some(column) =
+            columns.iter().find(|column| matches!(&*column.to_lowercase(), "true" | "false"))
+        {
+            let message =
+                format!("SQLite cannot refer to a column called {column}: give it another name with AS");
+            return Err(refused(message));
+        }
         self.described.insert(query.to_owned(), Arc::clone(&columns));
         Ok(columns)
     }
@@ -322,18 +329,7 @@ impl Snapshot for SqliteSnapshot {
         check_keys(on, &columns, parents)?;
         let include = Include { query, columns: &columns, on, order_by, limit };
 
-        // Equal keys are asked for once.
-        let mut ordinals = HashMap::new();
-        let mut keys: Vec<&[Value]> = Vec::new();
-        let mut wanted = Vec::with_capacity(parents.len());
-        for parent in parents {
-            wanted.push(key_bytes(parent).map(|bytes| {
-                *ordinals.entry(bytes).or_insert_with(|| {
-                    keys.push(parent);
-                    keys.len() - 1
-                })
-            }));
-        }
+        let (keys, wanted) = distinct_keys(parents);
         let mut lists = Vec::with_capacity(keys.len());
         let narrow = !keys.is_empty() && self.is_whole(&include).await?;
         for chunk in keys.chunks(most_parents(&include, narrow)) {
@@ -386,67 +382,6 @@ impl Snapshot for SqliteSnapshot {
         let keys = blocking(move || bulk.once(&sql, &columns)).await?;
         Ok(if keys.len() > most { Keys::TooMany } else { Keys::All(keys) })
     }
-}
-
-/// Gives every parent the list it wants; the last of several takes it without a copy.
-fn hand_out(mut lists: Vec<Option<Vec<Row>>>, wanted: &[Option<usize>]) -> Vec<Vec<Row>> {
-    let mut left = vec![0_usize; lists.len()];
-    for ordinal in wanted.iter().flatten() {
-        left[*ordinal] += 1;
-    }
-    let mut give = |ordinal: usize| {
-        left[ordinal] -= 1;
-        let list = if left[ordinal] == 0 { lists[ordinal].take() } else { lists[ordinal].clone() };
-        list.expect("taken only by the last who wants it")
-    };
-    wanted.iter().map(|ordinal| ordinal.map_or_else(Vec::new, &mut give)).collect()
-}
-
-fn check_names(columns: &Columns) -> Result<(), DatabaseError> {
-    for (index, column) in columns.iter().enumerate() {
-        if columns[..index].iter().any(|other| other.eq_ignore_ascii_case(column)) {
-            return Err(refused(format!(
-                "the query has two columns called `{column}`: give one an alias with AS"
-            )));
-        }
-        if ["true", "false"].iter().any(|word| column.eq_ignore_ascii_case(word)) {
-            return Err(refused(format!(
-                "SQLite cannot refer to a column called {column}: give it another name with AS"
-            )));
-        }
-        if column.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
-            return Err(refused(format!(
-                "names beginning with {PREFIX} are taken: give `{column}` an alias with AS"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check_keys(on: &[&str], columns: &Columns, parents: &[Vec<Value>]) -> Result<(), DatabaseError> {
-    if on.is_empty() {
-        return Err(refused("an include that is asked for parents needs `on`"));
-    }
-    for name in on {
-        if !columns.iter().any(|column| column.eq_ignore_ascii_case(name)) {
-            let columns: Vec<&str> = columns.iter().map(|column| &**column).collect();
-            let columns = columns.join(", ");
-            return Err(refused(format!(
-                "`on` names `{name}`, but the include's query gives {columns}: select it"
-            )));
-        }
-    }
-    if parents.iter().any(|parent| parent.len() != on.len()) {
-        return Err(refused(format!(
-            "every parent needs {} key values, one for each column of `on`",
-            on.len()
-        )));
-    }
-    Ok(())
-}
-
-fn refused(message: impl Into<String>) -> DatabaseError {
-    DatabaseError::Query { message: message.into() }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]

@@ -55,25 +55,3 @@ pub(super) fn bound(value: &Value) -> ToSqlOutput<'_> {
         Value::Json(json) => return ToSqlOutput::from(json.to_string()),
     })
 }
-
-/// Bytes that are equal for equal keys only; nothing when a value is NULL, which equals nothing.
-pub(super) fn key_bytes(key: &[Value]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(key.len() * 12);
-    let mut add = |kind: u8, content: &[u8]| {
-        bytes.push(kind);
-        bytes.extend_from_slice(&(content.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(content);
-    };
-    for value in key {
-        match value {
-            Value::Null | Value::Unreadable(_) => return None,
-            Value::Bool(truth) => add(b'i', &i64::from(*truth).to_be_bytes()),
-            Value::Int(number) => add(b'i', &number.to_be_bytes()),
-            Value::Float(number) => add(b'r', &number.to_bits().to_be_bytes()),
-            Value::Text(text) => add(b't', text.as_bytes()),
-            Value::Bytes(content) => add(b'b', content),
-            Value::Json(json) => add(b't', json.to_string().as_bytes()),
-        }
-    }
-    Some(bytes)
-}

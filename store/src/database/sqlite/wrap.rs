@@ -9,9 +9,6 @@ use edgepress_site::row::Columns;
 
 use crate::database::text::quoted;
 
-/// Names that are ours.
-pub(super) const PREFIX: &str = "edgepress_";
-
 /// How many parents fit in one statement.
 pub(super) fn most_parents(include: &Include<'_>, narrow: bool) -> usize {
     MAX_PARAMETERS / (include.on.len() * if narrow { 2 } else { 1 })

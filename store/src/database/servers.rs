@@ -1,0 +1,206 @@
+//! Real database servers for tests: each in a temporary folder, on a free port of the loopback, for as long
+//! as the process that started it lives.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection as _};
+
+/// Ends the server and removes its folder when the pipe on its input closes, however that comes.
+const KEEPER: &str = r#""$@" >"$FOLDER/log" 2>&1 </dev/null & server=$!
+read -r _
+kill "-$SIGNAL" $server; wait $server; rm -rf "$FOLDER""#;
+
+/// Tries to connect to a server that starts, a tenth of a second apart.
+const TRIES: u32 = 600;
+
+/// A database server of this process's own.
+#[derive(Debug)]
+pub struct Server {
+    /// Where a database's name is to be put behind.
+    base: String,
+    /// A database that is always there.
+    first: &'static str,
+    folder: PathBuf,
+    databases: AtomicU32,
+    /// Its input is open as long as this process lives.
+    _keeper: Child,
+}
+
+/// The process's PostgreSQL server; started when first asked for.
+///
+/// # Panics
+/// It cannot be started.
+pub async fn postgres() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let (folder, port) = (folder("postgres"), free_port());
+        let data = folder.join("data");
+        let mut init = as_user("postgres", &program("initdb"));
+        run(init.args(["-A", "trust", "-U", "edgepress", "-E", "UTF8", "--no-sync", "-D"]).arg(&data));
+        let mut server = as_user("postgres", &program("postgres"));
+        server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(&folder);
+        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"]);
+        Server::start(folder, &server, "QUIT", format!("postgres://edgepress@127.0.0.1:{port}/"), "postgres")
+    });
+    server.wait().await;
+    server
+}
+
+/// The process's MariaDB server; started when first asked for.
+///
+/// # Panics
+/// It cannot be started.
+pub async fn mariadb() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let (folder, port) = (folder("mysql"), free_port());
+        let data = format!("--datadir={}", folder.join("data").display());
+        let user = format!("--user={}", if is_root() { "mysql".to_owned() } else { user() });
+        run(Command::new(program("mariadb-install-db")).args([
+            "--no-defaults",
+            &data,
+            &user,
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]));
+        let mut server = Command::new(program("mariadbd"));
+        server.args(["--no-defaults", &data, &user, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
+        server.arg(format!("--port={port}"));
+        server.arg(format!("--socket={}", folder.join("socket").display()));
+        server.args(["--innodb-flush-log-at-trx-commit=0", "--max-connections=200"]);
+        Server::start(folder, &server, "KILL", format!("mysql://root@127.0.0.1:{port}/"), "mysql")
+    });
+    server.wait().await;
+    server
+}
+
+impl Server {
+    /// `signal` ends it at once: nothing of it is kept.
+    fn start(folder: PathBuf, server: &Command, signal: &str, base: String, first: &'static str) -> Self {
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(server.get_program()).args(server.get_args());
+        keeper.env("FOLDER", &folder).env("SIGNAL", signal);
+        // It outlives this process by a moment, and must hold none of its pipes.
+        keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let keeper = keeper.spawn().expect("there is a shell");
+        Self { base, first, folder, databases: AtomicU32::new(0), _keeper: keeper }
+    }
+
+    async fn wait(&self) {
+        for _ in 0..TRIES {
+            if self.execute(self.first, "SELECT 1").await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        panic!("the database server does not start: {log}");
+    }
+
+    /// A new, empty database: its URL.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    pub async fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.execute(self.first, &format!("CREATE DATABASE {name}")).await.expect("a database can be made");
+        format!("{}{name}", self.base)
+    }
+
+    async fn execute(&self, database: &str, sql: &str) -> sqlx::Result<()> {
+        execute(&format!("{}{database}", self.base), sql).await
+    }
+}
+
+/// Runs a script on the database that a URL names, over a connection of its own.
+///
+/// # Errors
+/// The database's own.
+pub async fn execute(url: &str, script: &str) -> sqlx::Result<()> {
+    let script = sqlx::raw_sql(AssertSqlSafe(script.to_owned()));
+    if url.starts_with("postgres:") {
+        let mut connection = sqlx::PgConnection::connect(url).await?;
+        script.execute(&mut connection).await?;
+        connection.close().await
+    } else {
+        let mut connection = sqlx::MySqlConnection::connect(url).await?;
+        script.execute(&mut connection).await?;
+        connection.close().await
+    }
+}
+
+/// A folder that the server's user owns.
+fn folder(user: &str) -> PathBuf {
+    let folder =
+        tempfile::Builder::new().prefix("edgepress-server-").tempdir().expect("there is room").keep();
+    if is_root() {
+        run(Command::new("chown").arg(user).arg(&folder));
+    }
+    folder
+}
+
+fn is_root() -> bool {
+    user() == "root"
+}
+
+fn user() -> String {
+    let id = Command::new("id").arg("-un").output().expect("there is `id`");
+    String::from_utf8_lossy(&id.stdout).trim().to_owned()
+}
+
+/// PostgreSQL refuses to be run by root.
+fn as_user(user: &str, program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--init-groups", "--"])
+        .arg(program);
+    command
+}
+
+/// Where a server's program lies: in PATH, or where Debian puts it.
+fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.push("/usr/sbin".into());
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    folders.extend(versions.map(|version| version.path().join("bin")));
+    let found = folders.iter().map(|folder| folder.join(name)).find(|file| file.exists());
+    found.unwrap_or_else(|| panic!("`{name}` is not installed: run ./test, which installs it"))
+}
+
+fn run(command: &mut Command) {
+    let output = command.current_dir("/").output().expect("it is installed");
+    if !output.status.success() {
+        let _ = std::io::stderr().write_all(&output.stderr);
+        panic!("{command:?} failed: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn servers_start_and_make_databases() {
+        for server in [postgres().await, mariadb().await] {
+            let (one, other) = (server.database().await, server.database().await);
+            assert_ne!(one, other);
+            execute(&one, "CREATE TABLE only_here (id INTEGER)").await.expect("it is a database");
+            execute(&other, "SELECT id FROM only_here").await.expect_err("it is another one");
+        }
+    }
+}
