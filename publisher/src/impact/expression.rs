@@ -141,7 +141,23 @@ impl Inputs<'_, '_> {
             Expr::BinaryOp { op: BinaryOperator::Match | BinaryOperator::Regexp, .. } => {
                 return Err(strange(expr));
             }
+            Expr::BinaryOp { op: BinaryOperator::PGCustomBinaryOperator(_), .. } => {
+                return Err(strange(expr));
+            }
             Expr::Like { any: false, .. }
+            | Expr::ILike { any: false, .. }
+            | Expr::SimilarTo { .. }
+            | Expr::RLike { .. }
+            | Expr::AllOp { .. }
+            | Expr::AnyOp { .. }
+            | Expr::Array(_)
+            | Expr::AtTimeZone { .. }
+            | Expr::Convert { .. }
+            | Expr::Extract { .. }
+            | Expr::Interval(_)
+            | Expr::Overlay { .. }
+            | Expr::Position { .. }
+            | Expr::TypedString(_)
             | Expr::Between { .. }
             | Expr::BinaryOp { .. }
             | Expr::Case { .. }

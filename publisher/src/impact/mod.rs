@@ -358,7 +358,7 @@ impl Asking<'_> {
             };
             let why = format!("`{table}` changed, and {what} cannot be followed: {}", coarse.why);
             let images = (self.image)(table, columns);
-            let sql = format!("SELECT 1 AS {} FROM ({images}) LIMIT 1", terms::key(0));
+            let sql = format!("SELECT 1 AS {} FROM ({images}) AS edgepress_i LIMIT 1", terms::key(0));
             if self.collection.keys.is_empty() {
                 self.keys.push(sql);
             } else {
@@ -408,7 +408,9 @@ impl Asking<'_> {
             .map(|(number, column)| {
                 // Where rows are included the other side is a value and has no type of its own. `+` takes
                 // the column's type away, and with it indexes: only where the type may matter.
-                let is_typed = around.typed.contains(column) || is_made(Mistake::Affinity);
+                let is_typed = around.typed.contains(column)
+                    || !sql::loses_types(self.dialect)
+                    || is_made(Mistake::Affinity);
                 let plus = if is_typed { "" } else { "+" };
                 format!("edgepress_i.{} = {plus}edgepress_p.{}", terms::key(number), quoted(column))
             })

@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use edgepress_store::database::capture::Dialect;
-use sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, Visit, Visitor};
-use sqlparser::dialect::SQLiteDialect;
+use sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, Visit, VisitMut, Visitor, VisitorMut};
+use sqlparser::dialect::{MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::{Parser, ParserOptions};
 use sqlparser::tokenizer::{Token, Tokenizer};
 
@@ -28,22 +28,116 @@ pub(super) enum Function {
 
 /// Parses one SELECT.
 pub(super) fn parse(dialect: Dialect, text: &str) -> Result<Query, Coarse> {
-    let Dialect::Sqlite = dialect;
     let unknown = |what: &dyn std::fmt::Display| {
         Coarse::new(format!("its SQL is not understood ({what})"), "write it in plainer SQL")
     };
     // Names and texts stay as they were written, doubled quotes and all: printed again they are the same.
     let options = ParserOptions::new().with_unescape(false);
-    let parser = Parser::new(&SQLiteDialect {}).with_options(options);
+    let parser = Parser::new(words(dialect)).with_options(options);
     let mut parser = parser.try_with_sql(text).map_err(|error| unknown(&error))?;
-    let query = parser.parse_query().map_err(|error| unknown(&error))?;
+    let mut query = parser.parse_query().map_err(|error| unknown(&error))?;
     while parser.consume_token(&Token::SemiColon) {}
     if parser.peek_token_ref().token != Token::EOF {
         return Err(unknown(&format!("near `{}`", parser.peek_token_ref())));
     }
     match (significant(dialect, text), significant(dialect, &query.to_string())) {
-        (Some(written), Some(printed)) if written == printed => Ok(*query),
-        _ => Err(unknown(&"the parser does not give back what was written")),
+        (Some(written), Some(printed)) if written == printed => {}
+        _ => return Err(unknown(&"the parser does not give back what was written")),
+    }
+    if dialect == Dialect::Postgres {
+        let flow = VisitMut::visit(&mut *query, &mut Rewrite { folds: true, shortens: false });
+        debug_assert!(flow.is_continue(), "nothing stops it");
+    }
+    check_names(dialect, &query)?;
+    Ok(*query)
+}
+
+fn words(dialect: Dialect) -> &'static dyn sqlparser::dialect::Dialect {
+    match dialect {
+        Dialect::Sqlite => &SQLiteDialect {},
+        Dialect::Postgres => &PostgreSqlDialect {},
+        Dialect::Mysql => &MySqlDialect {},
+    }
+}
+
+/// Names are compared here without regard to case, which says too much where the database tells them apart:
+/// only a WITH query and a table may be taken for each other by that.
+fn check_names(dialect: Dialect, query: &Query) -> Result<(), Coarse> {
+    if dialect == Dialect::Sqlite {
+        return Ok(());
+    }
+    let mut names = FromNames::default();
+    if let ControlFlow::Break(coarse) = walk(query, &mut names) {
+        return Err(coarse);
+    }
+    let is_alike = |one: &String, other: &String| one != other && is_same(one, other);
+    match names
+        .with
+        .iter()
+        .find(|with| names.relations.iter().chain(&names.with).any(|name| is_alike(with, name)))
+    {
+        Some(name) => Err(Coarse::new(
+            format!("the name of its WITH query `{name}` differs from another in case only"),
+            "rename it",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Names of WITH queries, and those in FROM.
+#[derive(Default)]
+struct FromNames {
+    with: Vec<String>,
+    relations: Vec<String>,
+}
+
+impl Visitor for FromNames {
+    type Break = Coarse;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Coarse> {
+        self.with
+            .extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| name(&cte.alias.name)));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Coarse> {
+        self.relations.extend(relation.0.last().and_then(|part| part.as_ident()).map(name));
+        ControlFlow::Continue(())
+    }
+}
+
+/// Takes the schemas away from columns: images lie in none.
+pub(super) fn shorten(tree: &mut impl VisitMut) {
+    let flow = tree.visit(&mut Rewrite { folds: false, shortens: true });
+    debug_assert!(flow.is_continue(), "nothing stops it");
+}
+
+/// All changes that we make to trees: as with [`Walk`], one type for all of them.
+struct Rewrite {
+    /// Names without quotes become what PostgreSQL reads them as.
+    folds: bool,
+    /// Columns lose the schemas of their tables.
+    shortens: bool,
+}
+
+impl VisitorMut for Rewrite {
+    type Break = ();
+
+    fn pre_visit_ident(&mut self, ident: &mut Ident) -> ControlFlow<()> {
+        if self.folds && ident.quote_style.is_none() {
+            ident.value.make_ascii_lowercase();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && self.shortens
+            && parts.len() == 3
+        {
+            parts.remove(0);
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -102,8 +196,7 @@ fn significant(dialect: Dialect, text: &str) -> Option<Vec<String>> {
 }
 
 fn tokens(dialect: Dialect, text: &str) -> Option<Vec<Token>> {
-    let Dialect::Sqlite = dialect;
-    Tokenizer::new(&SQLiteDialect {}, text).with_unescape(false).tokenize().ok()
+    Tokenizer::new(words(dialect), text).with_unescape(false).tokenize().ok()
 }
 
 fn unescaped(value: &str, quote: Option<char>) -> String {
@@ -118,7 +211,7 @@ pub(super) fn name(ident: &Ident) -> String {
     unescaped(&ident.value, ident.quote_style)
 }
 
-/// A name as it is compared: SQLite's names are equal if they differ in the case of ASCII letters only.
+/// A name as it is compared, by everybody as SQLite does it: the case of ASCII letters is nothing.
 pub(super) fn folded(name: &str) -> String {
     name.to_ascii_lowercase()
 }
@@ -130,8 +223,8 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
 
 /// An identifier for a name.
 pub(crate) fn quoted(dialect: Dialect, name: &str) -> Ident {
-    let Dialect::Sqlite = dialect;
-    Ident::with_quote('"', name.replace('"', "\"\""))
+    let quote = if dialect == Dialect::Mysql { '`' } else { '"' };
+    Ident::with_quote(quote, name.replace(quote, &format!("{quote}{quote}")))
 }
 
 /// SQL text that stands where a name would.
@@ -151,35 +244,56 @@ pub(super) fn is_cross_join_a_hint(dialect: Dialect) -> bool {
 
 /// An inner join whose left side is to be gone through first: it is the smaller one.
 pub(super) fn ordered_join(dialect: Dialect) -> &'static str {
-    let Dialect::Sqlite = dialect;
-    "CROSS JOIN"
+    match dialect {
+        Dialect::Sqlite => "CROSS JOIN",
+        // Their planners know how few the images are.
+        Dialect::Postgres | Dialect::Mysql => "JOIN",
+    }
 }
 
 /// Names of the pseudo column that numbers a table's rows.
 pub(super) fn row_numbers(dialect: Dialect) -> &'static [&'static str] {
-    let Dialect::Sqlite = dialect;
-    &["rowid", "oid", "_rowid_"]
+    match dialect {
+        Dialect::Sqlite => &["rowid", "oid", "_rowid_"],
+        Dialect::Postgres | Dialect::Mysql => &[],
+    }
 }
 
 /// Whether a name in FROM that is no table is a function of its arguments alone.
 pub(super) fn is_pure_table(dialect: Dialect, name: &str) -> bool {
-    let Dialect::Sqlite = dialect;
-    ["json_each", "json_tree", "jsonb_each", "jsonb_tree", "generate_series"]
-        .iter()
-        .any(|known| is_same(known, name))
+    let known = match dialect {
+        Dialect::Sqlite => "json_each json_tree jsonb_each jsonb_tree generate_series",
+        Dialect::Postgres => POSTGRES_TABLES,
+        Dialect::Mysql => "",
+    };
+    known.split_ascii_whitespace().any(|known| is_same(known, name))
+}
+
+/// Whether the whole row of a table stands where its name does.
+pub(super) fn has_whole_rows(dialect: Dialect) -> bool {
+    dialect == Dialect::Postgres
+}
+
+/// Whether a value of a row, compared where rows are included, has another type than its column.
+pub(super) fn loses_types(dialect: Dialect) -> bool {
+    dialect == Dialect::Sqlite
 }
 
 /// What a built-in function does, called with so many arguments; nothing if it is not known.
 pub(super) fn function(dialect: Dialect, name: &str, arguments: usize) -> Option<Function> {
-    let Dialect::Sqlite = dialect;
     let name = folded(name);
     let is_in = |list: &str| list.split_ascii_whitespace().any(|known| known == name);
+    let (pure, aggregate, clock) = match dialect {
+        Dialect::Sqlite => (SQLITE_PURE, SQLITE_AGGREGATE, SQLITE_CLOCK),
+        Dialect::Postgres => (POSTGRES_PURE, POSTGRES_AGGREGATE, POSTGRES_CLOCK),
+        Dialect::Mysql => (MYSQL_PURE, MYSQL_AGGREGATE, MYSQL_CLOCK),
+    };
     match &*name {
         "min" | "max" if arguments < 2 => Some(Function::Aggregate),
-        _ if is_in(SQLITE_PURE) => Some(Function::Pure),
-        _ if is_in(SQLITE_AGGREGATE) => Some(Function::Aggregate),
-        _ if is_in(SQLITE_WINDOW) => Some(Function::Window),
-        _ if is_in(SQLITE_CLOCK) => Some(Function::Clock),
+        _ if is_in(pure) => Some(Function::Pure),
+        _ if is_in(aggregate) => Some(Function::Aggregate),
+        _ if is_in(WINDOW) => Some(Function::Window),
+        _ if is_in(clock) => Some(Function::Clock),
         _ => None,
     }
 }
@@ -201,10 +315,79 @@ const SQLITE_AGGREGATE: &str = "
     avg count group_concat string_agg sum total median percentile percentile_cont percentile_disc
     json_group_array jsonb_group_array json_group_object jsonb_group_object";
 
-/// SQLite's window functions that are no aggregates.
-const SQLITE_WINDOW: &str = "
+/// Window functions that are no aggregates.
+const WINDOW: &str = "
     row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value";
 
 /// SQLite's functions of the date. Even with an argument: it may be the text `now`.
 const SQLITE_CLOCK: &str = "
     date time datetime julianday unixepoch strftime timediff current_date current_time current_timestamp";
+
+/// PostgreSQL's functions of their arguments alone, settings of the session aside, which are pinned.
+const POSTGRES_PURE: &str = "
+    abs ascii array_append array_cat array_dims array_length array_lower array_ndims array_position
+    array_positions array_prepend array_remove array_replace array_to_json array_to_string array_upper
+    bit_length btrim cardinality cbrt ceil ceiling char_length character_length chr coalesce concat concat_ws
+    convert_from convert_to cos acos asin atan atan2 sin tan cot degrees radians date_bin date_part date_trunc
+    decode div encode exp extract factorial floor format gcd get_byte greatest initcap isfinite
+    json_array_length json_build_array json_build_object json_extract_path json_extract_path_text json_object
+    json_strip_nulls json_typeof jsonb_array_length jsonb_build_array jsonb_build_object jsonb_extract_path
+    jsonb_extract_path_text jsonb_insert jsonb_object jsonb_path_exists jsonb_path_match
+    jsonb_path_query_array jsonb_path_query_first jsonb_pretty jsonb_set jsonb_strip_nulls jsonb_typeof
+    justify_days justify_hours justify_interval lcm least left length ln log log10 lower lpad ltrim
+    make_date make_interval make_time make_timestamp make_timestamptz md5 mod normalize nullif num_nonnulls
+    num_nulls numnode octet_length overlay pi position power quote_ident quote_literal quote_nullable
+    regexp_count regexp_instr regexp_like regexp_match regexp_replace regexp_split_to_array regexp_substr
+    repeat replace reverse right round row_to_json rpad rtrim scale sha224 sha256 sha384 sha512 sign
+    split_part sqrt starts_with string_to_array strip strpos substr substring text to_ascii to_char to_date
+    to_hex to_json to_jsonb to_number to_timestamp translate trim trim_array trim_scale trunc upper
+    width_bucket isempty lower_inc lower_inf upper_inc upper_inf range_merge host masklen netmask network
+    family broadcast abbrev";
+
+/// PostgreSQL's aggregate functions.
+const POSTGRES_AGGREGATE: &str = "
+    array_agg avg bit_and bit_or bit_xor bool_and bool_or count every json_agg jsonb_agg json_object_agg
+    jsonb_object_agg string_agg sum xmlagg range_agg corr covar_pop covar_samp regr_avgx regr_avgy regr_count
+    regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy stddev stddev_pop stddev_samp var_pop
+    var_samp variance mode percentile_cont percentile_disc any_value";
+
+/// PostgreSQL's functions of the clock.
+const POSTGRES_CLOCK: &str = "
+    now age clock_timestamp current_date current_time current_timestamp localtime localtimestamp
+    statement_timestamp timeofday transaction_timestamp";
+
+/// PostgreSQL's functions of their arguments alone that stand in FROM.
+const POSTGRES_TABLES: &str = "
+    generate_series generate_subscripts unnest json_array_elements json_array_elements_text json_each
+    json_each_text json_object_keys json_populate_record json_populate_recordset json_to_record
+    json_to_recordset jsonb_array_elements jsonb_array_elements_text jsonb_each jsonb_each_text
+    jsonb_object_keys jsonb_path_query jsonb_populate_record jsonb_populate_recordset jsonb_to_record
+    jsonb_to_recordset regexp_matches regexp_split_to_table string_to_table xmltable json_table";
+
+/// Functions of their arguments alone of MariaDB and MySQL.
+const MYSQL_PURE: &str = "
+    abs acos adddate addtime ascii asin atan atan2 bin bit_count bit_length cast ceil ceiling char char_length
+    character_length charset chr coalesce coercibility collation compress concat concat_ws conv convert cos
+    cot crc32 date date_add date_format date_sub datediff day dayname dayofmonth dayofweek dayofyear degrees
+    elt exp export_set extract field find_in_set floor format from_base64 from_days from_unixtime greatest
+    hex hour if ifnull inet_aton inet_ntoa inet6_aton inet6_ntoa insert instr isnull json_array
+    json_compact json_contains json_contains_path json_depth json_detailed json_exists
+    json_extract json_insert json_keys json_length json_loose json_merge_patch json_merge_preserve
+    json_object json_query json_quote json_remove json_replace json_search json_set json_type json_unquote
+    json_valid json_value last_day lcase least left length lengthb ln locate log log10 log2 lower lpad ltrim
+    make_set makedate maketime md5 microsecond mid minute mod month monthname nullif nvl nvl2 oct
+    octet_length ord period_add period_diff pi position pow power quarter quote radians regexp_instr
+    regexp_replace regexp_substr repeat replace reverse right round rpad rtrim sec_to_time second sha sha1
+    sha2 sign sin soundex space sqrt str_to_date strcmp subdate substr substring substring_index subtime tan
+    time time_format time_to_sec timediff timestampadd timestampdiff to_base64 to_char to_days to_seconds
+    trim truncate ucase uncompress unhex upper week weekday weekofyear weight_string year yearweek";
+
+/// Aggregate functions of MariaDB and MySQL.
+const MYSQL_AGGREGATE: &str = "
+    avg bit_and bit_or bit_xor count group_concat json_arrayagg json_objectagg std stddev stddev_pop
+    stddev_samp sum var_pop var_samp variance any_value median percentile_cont percentile_disc";
+
+/// Functions of the clock of MariaDB and MySQL; some only without an argument.
+const MYSQL_CLOCK: &str = "
+    curdate current_date current_time current_timestamp curtime localtime localtimestamp now sysdate
+    timestamp unix_timestamp utc_date utc_time utc_timestamp";

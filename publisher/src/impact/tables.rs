@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use edgepress_store::database::capture::{Catalog, Table};
 use sqlparser::ast::{
-    Expr, JoinConstraint, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    TableFactor, TableWithJoins, Visitor,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint, ObjectName, Query,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins, Visitor,
 };
 
 use super::analyse::Scope;
@@ -65,6 +65,10 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
                 }
             }
         }
+    }
+    if sql::has_whole_rows(catalog.dialect) {
+        let whole = names.called.iter().filter(|(called, _)| names.unqualified.contains(called));
+        read.starred.extend(whole.filter_map(|(_, table)| find(catalog, table)).cloned());
     }
     let starred = names.starred.iter().filter_map(|name| find(catalog, name)).cloned();
     read.starred.extend(starred);
@@ -170,6 +174,10 @@ impl Visitor for Names {
         let parts = match expr {
             Expr::Identifier(name) => std::slice::from_ref(name),
             Expr::CompoundIdentifier(parts) => parts,
+            Expr::Function(call) => {
+                self.whole_rows(call);
+                return ControlFlow::Continue(());
+            }
             _ => return ControlFlow::Continue(()),
         };
         let mut parts = parts.iter().rev().map(|part| sql::folded(&sql::name(part)));
@@ -179,6 +187,18 @@ impl Visitor for Names {
             (None, _) => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Names {
+    /// `f(t.*)` reads what `f(t)` does.
+    fn whole_rows(&mut self, call: &Function) {
+        let FunctionArguments::List(list) = &call.args else { return };
+        for argument in &list.args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(of)) = argument {
+                self.unqualified.insert(sql::folded(&last(of)));
+            }
+        }
     }
 }
 

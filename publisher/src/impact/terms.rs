@@ -6,12 +6,11 @@
 //! the tables as they are now, finds it whichever part changed.
 
 use std::collections::BTreeSet;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use edgepress_store::database::capture::{Dialect, Table};
 use sqlparser::ast::{
-    Expr, Join, JoinOperator, ObjectName, ObjectNamePart, TableAlias, TableFactor, TableWithJoins, VisitMut,
-    VisitorMut,
+    Expr, Join, JoinOperator, ObjectName, ObjectNamePart, TableAlias, TableFactor, TableWithJoins,
 };
 
 use super::joins::{Side, sides};
@@ -108,7 +107,7 @@ impl Writer<'_> {
             let start = if is_comma_a_join { 0 } else { walk.next };
             walk.tables(tables, start);
         }
-        shorten(&mut from);
+        sql::shorten(&mut from);
         let with = shape.with.as_ref().map(|with| format!("{with} ")).unwrap_or_default();
         let from: Vec<String> = from.iter().map(ToString::to_string).collect();
         let mut text = format!("{with}SELECT {outputs} FROM {}", from.join(", "));
@@ -213,28 +212,8 @@ pub(super) fn key(number: usize) -> String {
 /// The columns in `expr` without the schemas of their tables: images lie in none.
 fn short(expr: &Expr) -> Expr {
     let mut expr = expr.clone();
-    shorten(&mut expr);
+    sql::shorten(&mut expr);
     expr
-}
-
-fn shorten(tree: &mut impl VisitMut) {
-    let flow = tree.visit(&mut Shorten);
-    debug_assert!(flow.is_continue(), "nothing stops it");
-}
-
-struct Shorten;
-
-impl VisitorMut for Shorten {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::CompoundIdentifier(parts) = expr
-            && parts.len() == 3
-        {
-            parts.remove(0);
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 /// The occurrences of the tables that changed.
