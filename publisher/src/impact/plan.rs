@@ -12,6 +12,9 @@ use super::tables::{self, Read};
 use super::wrong::{Mistake, is_made};
 use super::{Coarse, Facts, sql};
 
+/// Why a query that calls a function of the owner's cannot be followed.
+const ROUTINE: &str = "it is a function of the database's owner, and may read any table";
+
 /// One query of the site.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -105,6 +108,7 @@ impl Plan {
         read.tables.extend(own.tables);
         read.views.extend(own.views);
         read.unknown.extend(own.unknown);
+        read.routines.extend(own.routines);
         read.starred.extend(own.starred);
         for (table, names) in own.columns {
             read.columns.entry(table).or_default().extend(names);
@@ -134,6 +138,9 @@ impl Plan {
         self.views.clone_from(&read.views);
         for name in read.unknown.iter().filter(|name| !sql::is_pure_table(catalog.dialect, name)) {
             self.unseen.insert(name.clone(), "it is no table or view of the database".to_owned());
+        }
+        for name in &read.routines {
+            self.unseen.insert(format!("{name}()"), ROUTINE.to_owned());
         }
         self.numbers(catalog, read);
         let is_new = |table: &&Table| !self.reads.contains_key(*table) && !catalog.views.contains_key(*table);
@@ -182,6 +189,9 @@ impl Plan {
         let is_view = |table: &&Table| catalog.views.contains_key(*table);
         self.views = listed.iter().filter(is_view).cloned().collect();
         let text = sql::folded(&ordered(asked.query, asked.order_by));
+        for name in catalog.routines.iter().filter(|name| text.contains(&sql::folded(name))) {
+            self.unseen.insert(format!("{name}()"), ROUTINE.to_owned());
+        }
         let is_numbered = sql::row_numbers(catalog.dialect).iter().any(|number| text.contains(number));
         for table in listed.iter().filter(|table| !is_view(table)) {
             self.all_of(catalog, table);

@@ -23,6 +23,8 @@ pub(super) struct Read {
     pub(super) views: BTreeSet<Table>,
     /// Names in FROM that the catalogue does not know.
     pub(super) unknown: BTreeSet<String>,
+    /// Functions that are not the database's own.
+    pub(super) routines: BTreeSet<String>,
     /// Whether the SELECT of a view does not parse.
     pub(super) is_incomplete: bool,
     /// Tables of which all columns are read.
@@ -66,6 +68,8 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
             }
         }
     }
+    let is_called = |routine: &&String| names.functions.contains(&sql::folded(routine));
+    read.routines.extend(catalog.routines.iter().filter(is_called).cloned());
     if sql::has_whole_rows(catalog.dialect) {
         let whole = names.called.iter().filter(|(called, _)| names.unqualified.contains(called));
         read.starred.extend(whole.filter_map(|(_, table)| find(catalog, table)).cloned());
@@ -129,6 +133,8 @@ struct Names {
     qualified: BTreeSet<(String, String)>,
     /// Columns without, in lower case.
     unqualified: BTreeSet<String>,
+    /// Functions, in lower case.
+    functions: BTreeSet<String>,
 }
 
 impl Visitor for Names {
@@ -175,6 +181,7 @@ impl Visitor for Names {
             Expr::Identifier(name) => std::slice::from_ref(name),
             Expr::CompoundIdentifier(parts) => parts,
             Expr::Function(call) => {
+                self.functions.insert(sql::folded(&last(&call.name)));
                 self.whole_rows(call);
                 return ControlFlow::Continue(());
             }

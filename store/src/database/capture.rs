@@ -73,6 +73,8 @@ pub struct Catalog {
     pub tables: BTreeMap<Table, Facts>,
     /// Views, each with the SELECT behind it.
     pub views: BTreeMap<Table, View>,
+    /// Functions that are not the database's own, by name: what they read is not known.
+    pub routines: BTreeSet<String>,
 }
 
 /// What is known of a view.

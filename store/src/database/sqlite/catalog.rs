@@ -108,8 +108,13 @@ impl Schema {
     /// Reads the schema as this connection's transaction sees it.
     pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         let entries = entries(connection).await?;
-        let mut catalog =
-            Catalog { dialect: Dialect::Sqlite, tables: BTreeMap::new(), views: BTreeMap::new() };
+        let mut catalog = Catalog {
+            dialect: Dialect::Sqlite,
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+            // Its functions live in programs; those of others are unknown to it.
+            routines: BTreeSet::new(),
+        };
         let mut schema = Self {
             catalog: Arc::new(catalog.clone()),
             details: BTreeMap::new(),
