@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use edgepress_publisher::watch::Files;
 use edgepress_publisher::{PublishError, Source};
-use edgepress_store::database::{Database, Sqlite};
+use edgepress_store::database::Database;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
@@ -20,7 +20,7 @@ pub(crate) struct SiteFiles {
     site: PathBuf,
     watcher: Watcher,
     /// The database that is open, and its URL.
-    database: Option<(String, Arc<Sqlite>)>,
+    database: Option<(String, Arc<dyn Database>)>,
 }
 
 impl SiteFiles {
@@ -42,7 +42,7 @@ impl Files for SiteFiles {
         let url = &source.site.database.url;
         let database = match self.database.take().filter(|(open, _)| open == url) {
             Some((_, database)) => database,
-            None => Arc::new(wire::open_database(&source).await?),
+            None => wire::open_database(&source).await?,
         };
         self.database = Some((url.clone(), database.clone()));
         Ok((source, database))

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use edgepress_publisher::{PublishError, Publisher, Source};
 use edgepress_site::definition::Objects;
 use edgepress_store::bucket::{Bucket, Counted, Directory};
-use edgepress_store::database::Sqlite;
+use edgepress_store::database::{self, Database};
 use edgepress_store::release::Releases;
 
 /// Bytes of index nodes that a publisher keeps in memory.
@@ -44,7 +44,7 @@ impl Wired {
     }
 
     /// Opens the site's database.
-    pub(crate) async fn database(&self) -> Result<Sqlite> {
+    pub(crate) async fn database(&self) -> Result<Arc<dyn Database>> {
         Ok(open_database(&self.source).await?)
     }
 
@@ -67,9 +67,9 @@ pub(crate) async fn open_bucket(source: &Source, url: &str) -> Result<Arc<dyn Bu
 }
 
 /// Opens the site's database, making a new one from its schema.
-pub(crate) async fn open_database(source: &Source) -> Result<Sqlite, PublishError> {
+pub(crate) async fn open_database(source: &Source) -> Result<Arc<dyn Database>, PublishError> {
     let database = &source.site.database;
-    let schema = match &database.schema {
+    let schema = match database.schema.as_ref().filter(|_| database.file().is_some()) {
         Some(name) => {
             let path = source.resolve(name);
             let text = std::fs::read_to_string(&path);
@@ -81,8 +81,11 @@ pub(crate) async fn open_database(source: &Source) -> Result<Sqlite, PublishErro
         }
         None => None,
     };
-    let url = format!("sqlite:{}", source.resolve(database.file()).display());
-    Sqlite::open(&url, schema.as_deref()).await.map_err(PublishError::Database)
+    let url = match database.file() {
+        Some(file) => format!("sqlite:{}", source.resolve(file).display()),
+        None => database.url.clone(),
+    };
+    database::open(&url, schema.as_deref()).await.map_err(PublishError::Database)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock comes from here")]

@@ -16,11 +16,11 @@ use crate::wire::Wired;
 pub(crate) async fn capture(action: Capture, site: &Path, format: Format) -> Result<()> {
     let wired = Wired::open(site).await?;
     let database = wired.database().await?;
-    let (capture, consumer) = captured(&wired.publisher, &database)?;
+    let (capture, consumer) = captured(&wired.publisher, &*database)?;
     match action {
         Capture::Install => {
             let prepared = Prepared::new(wired.source.clone())?;
-            let impact = impact_of(&prepared, &database).await?;
+            let impact = impact_of(&prepared, &*database).await?;
             let installed = capture.install(consumer, impact.reads()).await?;
             let mut text = match installed.tables.len() {
                 0 => "nothing was missing".to_owned(),
@@ -71,7 +71,7 @@ pub(crate) async fn impact(table: &str, key: &[String], site: &Path, format: For
     let database = wired.database().await?;
     let prepared = Prepared::new(wired.source.clone())?;
     let affected =
-        explain(&wired.publisher, &prepared, &database, table, key).await.map_err(|error| match error {
+        explain(&wired.publisher, &prepared, &*database, table, key).await.map_err(|error| match error {
             edgepress_publisher::explain::ExplainError::Row(error) => WrongUse(error.to_string()).into(),
             edgepress_publisher::explain::ExplainError::Publish(error) => anyhow::Error::from(error),
         })?;

@@ -47,7 +47,7 @@ fn new(dir: &Path, format: Format) -> Result<()> {
 async fn check(site: &Path, format: Format) -> Result<()> {
     let wired = Wired::open(site).await?;
     let database = wired.database().await?;
-    let checked = edgepress_publisher::check::check(&wired.publisher, &wired.source, &database).await?;
+    let checked = edgepress_publisher::check::check(&wired.publisher, &wired.source, &*database).await?;
     let text = if checked.problems.is_empty() {
         let collections = output::count(checked.collections as u64, "collection");
         let samples = output::count(checked.samples, "sample document");

@@ -46,7 +46,7 @@ pub(crate) async fn publish(options: &cli::Publish, site: &Path, format: Format)
     let progress = Arc::new(Progress::default());
     let bar = Bar::draw(&progress, format);
     let mut session = Session::new(wired.publisher.clone(), Prepared::new(wired.source.clone())?);
-    let report = session.publish(&database, asked, &progress).await;
+    let report = session.publish(&*database, asked, &progress).await;
     drop(bar);
     let report = report?;
     let followed = match options.dry_run || options.no_wait {

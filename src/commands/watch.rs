@@ -1,6 +1,6 @@
 //! `publish --watch`, and what `dev` shares with it: telling what a watching publisher does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +47,11 @@ pub(crate) async fn run(
     let mut files = SiteFiles::new(site)?;
     let progress = Arc::new(Progress::default());
     let watch = Watch::new(wired.publisher.clone(), &mut files, options, progress.clone());
-    let database = wired.source.resolve(wired.source.site.database.file());
+    let database = &wired.source.site.database;
+    let database = match database.file() {
+        Some(file) => wired.source.resolve(file).display().to_string(),
+        None => database.redacted(),
+    };
     let bar = Bar::draw(&progress, format);
     let mut teller =
         Teller { wired, beside, database, format, failed: None, requests: 0, is_first: true, bar: Some(bar) };
@@ -59,7 +63,8 @@ pub(crate) async fn run(
 struct Teller {
     wired: Wired,
     beside: Option<Beside>,
-    database: PathBuf,
+    /// What the database is called.
+    database: String,
     format: Format,
     /// The failure that was told last.
     failed: Option<String>,
@@ -118,7 +123,7 @@ impl Teller {
                     false => text,
                     true => format!(
                         "{text}\n\n  {address}/\n\nedit rows in {} or files beside it, and see them live; Ctrl-C ends",
-                        self.database.display()
+                        self.database
                     ),
                 };
                 output::result(self.format, &object, &text);

@@ -217,10 +217,10 @@ impl Database {
         redact(&self.url)
     }
 
-    /// The file of an embedded database, relative to `site.toml` unless absolute.
+    /// The file of an embedded database, relative to `site.toml` unless absolute; nothing if it is a server's.
     #[must_use]
-    pub fn file(&self) -> &str {
-        file_of(&self.url, "sqlite:")
+    pub fn file(&self) -> Option<&str> {
+        self.url.starts_with("sqlite:").then(|| file_of(&self.url, "sqlite:"))
     }
 }
 
@@ -305,7 +305,7 @@ mod tests {
             ("sqlite:/a.db", "/a.db"),
             ("sqlite://a.db", "a.db"),
         ] {
-            assert_eq!(Database { url: url.to_owned(), schema: None, line: 1 }.file(), file);
+            assert_eq!(Database { url: url.to_owned(), schema: None, line: 1 }.file(), Some(file));
         }
     }
 }

@@ -70,20 +70,35 @@ fn database(reader: &mut Reader<'_>, root: &mut Table<'_>) -> Database {
 }
 
 fn database_url(text: &str) -> Result<String, Wrong> {
-    let remedy = "write \"sqlite:\" and the database's file, such as \"sqlite:shop.db\"";
+    let remedy = "write \"sqlite:\" and the database's file, such as \"sqlite:shop.db\"; or \
+                  postgres://USER:PASSWORD@HOST/DATABASE, or mysql:// and the same for MariaDB and MySQL";
     match text.split_once(':') {
         Some(("sqlite", _)) if file_of(text, "sqlite:").starts_with(':') => {
             wrong("a database in memory is gone with its process, so nobody could edit it", remedy)
         }
         Some(("sqlite", _)) => file_url(text, "sqlite:", remedy),
-        Some((scheme @ ("postgres" | "postgresql" | "mysql" | "mariadb"), _)) => {
-            wrong(format!("{scheme}: is not yet supported by this version"), remedy)
-        }
+        Some(("postgres" | "postgresql" | "mysql" | "mariadb", rest)) => match server_url(rest) {
+            Ok(()) => Ok(text.to_owned()),
+            // It may hold a password anywhere.
+            Err(lacks) => wrong(format!("it {lacks}"), remedy),
+        },
         Some((_, rest)) if rest.starts_with("//") => {
             wrong(format!("`{}` is not a database we know", redact(text)), remedy)
         }
         // What looks like a plain file may be anything, a password too: it is not repeated.
         _ => wrong("it does not say what kind of database this is", remedy),
+    }
+}
+
+/// Whether a URL without its scheme names a server and a database.
+fn server_url(rest: &str) -> Result<(), &'static str> {
+    let Some(rest) = rest.strip_prefix("//") else { return Err("has no // after its scheme") };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (place, database) = rest.split_once('/').unwrap_or((rest, ""));
+    match (place.rsplit('@').next(), database) {
+        (None | Some(""), _) => Err("names no host"),
+        (_, "") => Err("names no database"),
+        _ => Ok(()),
     }
 }
 

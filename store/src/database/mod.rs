@@ -42,6 +42,21 @@ pub enum DatabaseError {
     },
 }
 
+/// Opens the database that a URL names, by its scheme. `schema` is the text of a script that makes a new
+/// SQLite file.
+///
+/// # Errors
+/// It cannot be reached, or its scheme is not known.
+pub async fn open(url: &str, schema: Option<&str>) -> Result<Arc<dyn Database>, DatabaseError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Ok(Arc::new(Sqlite::open(url, schema).await?)),
+        _ => {
+            let message = "its kind is not known: write sqlite:, postgres:// or mysql://".to_owned();
+            Err(DatabaseError::Open { database: String::new(), message })
+        }
+    }
+}
+
 /// The rows an include asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct IncludeQuery<'a> {

@@ -97,7 +97,9 @@ fn a_mistake_in_what_must_be_there_is_named_with_its_remedy() {
             "shop.db",
             "2: `url`: it does not say what kind of database this is | write \"sqlite:\"",
         ),
-        ("sqlite:x", "mysql://a:pw@h/x", "2: `url`: mysql: is not yet supported by this version | write"),
+        ("sqlite:x", "mysql://a:pw@h", "2: `url`: it names no database | write"),
+        ("sqlite:x", "postgres://a:pw@/x", "2: `url`: it names no host | write"),
+        ("sqlite:x", "postgres:a:pw@h/x", "2: `url`: it has no // after its scheme | write"),
         ("sqlite:x", "oracle://a:pw@h/x", "2: `url`: `oracle://***@h/x` is not a database we know | write"),
         (
             "file:x",
