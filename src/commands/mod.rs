@@ -15,13 +15,13 @@ use serde_json::json;
 use crate::cli::{Cli, Command, Format};
 use crate::failure::{Told, WRONG_USE};
 use crate::wire::Wired;
-use crate::{output, starter};
+use crate::{from, output, starter};
 
 /// Runs a command.
 pub(crate) async fn run(cli: Cli) -> Result<()> {
     let (site, format) = (cli.global.site, cli.global.format);
     match cli.command {
-        Command::New { dir } => new(&dir, format),
+        Command::New { dir, from } => new(&dir, from.as_deref(), format).await,
         Command::Dev(options) => dev::dev(options, &site, format).await,
         Command::Check => check(&site, format).await,
         Command::Publish(options) => publish::publish(&options, &site, format).await,
@@ -36,9 +36,20 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn new(dir: &Path, format: Format) -> Result<()> {
-    starter::write(dir)?;
+async fn new(dir: &Path, url: Option<&str>, format: Format) -> Result<()> {
     let shown = dir.display();
+    if let Some(url) = url {
+        let written = from::write(dir, url).await?;
+        let skipped = written.skipped.iter().map(|(table, why)| format!("\nleft out {table}: {why}"));
+        let text = format!(
+            "wrote a site of {} into {shown}; see it live with `edgepress dev {shown}`{}",
+            output::count(written.collections.len() as u64, "table"),
+            skipped.collect::<String>()
+        );
+        output::result(format, &json!({ "dir": dir, "site": written }), &text);
+        return Ok(());
+    }
+    starter::write(dir)?;
     let text = format!("wrote the starter site into {shown}; see it live with `edgepress dev {shown}`");
     output::result(format, &json!({ "dir": dir }), &text);
     Ok(())

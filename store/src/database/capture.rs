@@ -64,6 +64,19 @@ pub struct Facts {
     pub fingerprint: String,
 }
 
+/// A foreign key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// The table that has it.
+    pub table: Table,
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// The table whose rows it names.
+    pub parent: Table,
+    /// The columns there, in the order of `columns`.
+    pub parent_columns: Vec<String>,
+}
+
 /// The tables and views of a database at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {

@@ -21,7 +21,7 @@ use futures_util::stream::BoxStream;
 
 pub use sqlite::Sqlite;
 
-use self::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
+use self::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
 
 /// A failed operation on the database.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +121,9 @@ pub trait Snapshot: Send {
 
     /// The tables and views as they are at this moment.
     async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError>;
+
+    /// All foreign keys, in a fixed order.
+    async fn references(&mut self) -> Result<Vec<Reference>, DatabaseError>;
 
     /// The base tables that the database reads to answer `query`, as its own planner says; virtual tables
     /// among them.

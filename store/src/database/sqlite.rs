@@ -31,7 +31,7 @@ use tokio::sync::Mutex;
 use self::bulk::Bulk;
 use self::open::{Connected, Location, message};
 use self::wrap::{Include, distinct, included, is_whole, most_parents, ordered};
-use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
+use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
 use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
 use super::text::{order_terms, single_select};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
@@ -340,6 +340,11 @@ impl Snapshot for SqliteSnapshot {
 
     async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError> {
         Ok(Arc::clone(&self.schema().await?.catalog))
+    }
+
+    async fn references(&mut self) -> Result<Vec<Reference>, DatabaseError> {
+        let catalog = self.catalog().await?;
+        catalog::references(&mut self.transaction, &catalog).await.map_err(failed)
     }
 
     async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError> {

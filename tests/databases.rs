@@ -1,0 +1,91 @@
+//! A site over a database that was there first: made by `new --from`, published, edited, served.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::history::assert_whole;
+use crate::support::{Running, Site, live, tool};
+
+/// A shop that others designed: names that need quotes, composite keys, a table that names itself. `"` quotes
+/// names.
+const FOREIGN: &str = r#"
+    CREATE TABLE customer (id INTEGER PRIMARY KEY, "Full Name" VARCHAR(40), email VARCHAR(40));
+    CREATE TABLE product (sku VARCHAR(20) PRIMARY KEY, name VARCHAR(40) NOT NULL, price DECIMAL(10,2),
+        related VARCHAR(20), FOREIGN KEY (related) REFERENCES product (sku));
+    CREATE TABLE "order" (id INTEGER PRIMARY KEY, customer_id INTEGER, site VARCHAR(10), "select" INTEGER,
+        FOREIGN KEY (customer_id) REFERENCES customer (id));
+    CREATE TABLE line (order_id INTEGER NOT NULL, no INTEGER NOT NULL, sku VARCHAR(20), qty INTEGER,
+        PRIMARY KEY (order_id, no), FOREIGN KEY (order_id) REFERENCES "order" (id),
+        FOREIGN KEY (sku) REFERENCES product (sku));
+    CREATE TABLE log (what VARCHAR(20));
+    INSERT INTO customer VALUES (1, 'Ann & Bob', 'a@b'), (2, 'Cy', NULL);
+    INSERT INTO product VALUES ('a-1', 'Shelf <b>', 12.50, NULL), ('B 2', 'Chair', 30, 'a-1');
+    INSERT INTO "order" VALUES (10, 1, 'x', 1), (11, NULL, 'y', NULL);
+    INSERT INTO line VALUES (10, 1, 'B 2', 3), (10, 2, 'a-1', 1);
+"#;
+
+/// What every database does with that shop. `execute` runs SQL in it.
+fn foreign(site: &Site, url: &str, execute: &dyn Fn(&str)) {
+    execute(FOREIGN);
+    let written = site.json(&format!("new shop --from {url}"));
+    assert_eq!(written["site"]["collections"], serde_json::json!(["customer", "line", "order", "product"]));
+    assert!(written["site"]["skipped"]["log"].as_str().is_some_and(|why| why.contains("no primary key")));
+    assert!(site.run(&format!("new shop --from {url}")).text().contains("not empty"));
+    let toml =
+        site.read("shop/site.toml").replace("127.0.0.1:8080\"\n", "127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n");
+    site.write("shop/site.toml", &toml);
+    let shop = Site::within(site, "shop");
+
+    assert_eq!(shop.json("check")["problems"], serde_json::json!([]));
+    assert_eq!(shop.json("publish")["documents"], 2 * 8 + 4 + 1 + 1);
+    assert_whole(&shop);
+    let first = live(&shop.bucket()).documents;
+    let page = String::from_utf8_lossy(&first["/order/10.html"]).into_owned();
+    for shown in
+        ["<dt>select</dt><dd>1</dd>", "<a href=\"/customer/1.html\">Ann &amp; Bob</a>", "/line/10/1.html"]
+    {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(String::from_utf8_lossy(&first["/product/index.html"]).contains("/product/B%202.html"));
+
+    execute("UPDATE customer SET \"Full Name\" = 'Ann' WHERE id = 1");
+    let report = shop.json("publish");
+    assert_eq!((&report["full"], &report["whole"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    let after = live(&shop.bucket()).documents;
+    let changed: Vec<&str> = after
+        .iter()
+        .filter(|(path, body)| first.get(*path) != Some(*body))
+        .map(|(path, _)| path.as_str())
+        .collect();
+    let touched =
+        ["/customer/1.html", "/customer/1.json", "/customer/index.html", "/order/10.html", "/order/10.json"];
+    assert_eq!(changed, touched, "the row, what names it, and the list");
+    assert_whole(&shop);
+
+    let running = Running::start_loaded(&shop);
+    assert!(running.body("/customer/1.html").contains("<h1>Ann</h1>"));
+    assert_eq!(running.client().get("/order/").status, 200);
+}
+
+#[test]
+fn a_site_over_a_foreign_sqlite_file() {
+    let site = Site::empty();
+    let execute = |sql: &str| drop(tool(Command::new("sqlite3").arg(site.path("foreign.db")).arg(sql)));
+    foreign(&site, "sqlite:foreign.db", &execute);
+}
+
+#[test]
+fn a_database_that_cannot_be_read_leaves_no_folder() {
+    let site = Site::empty();
+    for (url, message) in [
+        ("sqlite:nothing.db", "no database at"),
+        ("oracle://host/x", "its kind is not known: write sqlite:, postgres:// or mysql://"),
+    ] {
+        let error = site.refuses(1, &format!("new shop --from {url}"));
+        assert!(error.contains(message), "{error}");
+        assert!(!Path::new(&site.path("shop")).exists());
+    }
+    site.sql_file("empty.db", "CREATE TABLE log (what)");
+    let error = site.refuses(1, "new shop --from sqlite:empty.db");
+    assert!(error.contains("no table of the database can be shown\n  log: it has no primary key"), "{error}");
+}
