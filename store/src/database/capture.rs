@@ -58,6 +58,8 @@ pub struct Facts {
     pub columns: Vec<Column>,
     /// Its primary key; empty if it has none.
     pub key: Vec<String>,
+    /// Sets of columns that no two rows have equal (its key aside), where NULLs do not count.
+    pub unique: Vec<Vec<String>>,
     /// Why edits of it cannot be captured, if they cannot; said to the owner.
     pub uncapturable: Option<String>,
     /// Differs whenever the table was altered, rebuilt or replaced.

@@ -293,7 +293,19 @@ async fn facts(
     let entry = find(entries, "table", name);
     let text = entry.map_or_else(String::new, |entry| format!("{} {}", entry.root, entry.sql));
     let fingerprint = Version::of(text.as_bytes()).to_string();
-    Ok((Facts { columns, key, uncapturable, fingerprint }, details))
+    let unique = details.unique.iter().filter_map(Unique::columns).collect();
+    Ok((Facts { columns, key, unique, uncapturable, fingerprint }, details))
+}
+
+impl Unique {
+    /// Its columns, if it is made of columns and holds for all rows.
+    fn columns(&self) -> Option<Vec<String>> {
+        let column = |term: &Term| match &term.content {
+            TermContent::Column(name) => Some(name.clone()),
+            TermContent::Expression(_) => None,
+        };
+        self.predicate.is_none().then(|| self.terms.iter().map(column).collect()).flatten()
+    }
 }
 
 fn uncapturable(entries: &[Entry], name: &str, kind: &str, columns: &[Declared]) -> Option<String> {
