@@ -233,6 +233,10 @@ impl Snapshot for LyingSnapshot {
         self.inner.catalog().await
     }
 
+    async fn lacks_index(&mut self, include: IncludeQuery<'_>) -> Result<bool, DatabaseError> {
+        self.inner.lacks_index(include).await
+    }
+
     async fn references(&mut self) -> Result<Vec<Reference>, DatabaseError> {
         self.inner.references().await
     }

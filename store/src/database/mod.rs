@@ -119,6 +119,10 @@ pub trait Snapshot: Send {
         parents: &[Vec<Value>],
     ) -> Result<Vec<Vec<Row>>, DatabaseError>;
 
+    /// Whether the database has no index by which to find an include's rows for a parent, so that it goes
+    /// through all of them.
+    async fn lacks_index(&mut self, include: IncludeQuery<'_>) -> Result<bool, DatabaseError>;
+
     /// The tables and views as they are at this moment.
     async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError>;
 
