@@ -108,8 +108,12 @@ impl Schema {
     /// Reads the schema as this connection's transaction sees it.
     pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         let entries = entries(connection).await?;
-        let mut catalog =
-            Catalog { dialect: Dialect::Sqlite, tables: BTreeMap::new(), views: BTreeMap::new() };
+        let mut catalog = Catalog {
+            dialect: Dialect::Sqlite,
+            path: Vec::new(),
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+        };
         let mut schema = Self {
             catalog: Arc::new(catalog.clone()),
             details: BTreeMap::new(),
