@@ -62,9 +62,9 @@ pub(super) async fn captured_tables(connection: &mut PgConnection) -> sqlx::Resu
     let sql = "\
         SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND (\
-            (c.relnamespace = to_regnamespace('edgepress') AND c.relkind = 'r') OR c.oid IN (\
+            (c.relnamespace = to_regnamespace('edgepress_capture') AND c.relkind = 'r') OR c.oid IN (\
                 SELECT t.tgrelid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
-                WHERE p.pronamespace = to_regnamespace('edgepress'))) \
+                WHERE p.pronamespace = to_regnamespace('edgepress_capture'))) \
         ORDER BY 1";
     sqlx::query_scalar(sql).fetch_all(connection).await
 }
@@ -74,12 +74,12 @@ pub(super) async fn captured_tables(connection: &mut PgConnection) -> sqlx::Resu
 async fn signature(connection: &mut PgConnection) -> sqlx::Result<String> {
     let sql = "\
         WITH ours AS MATERIALIZED (SELECT t.oid, t.xmin, t.tgrelid, t.tgfoid FROM pg_trigger t \
-            JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.pronamespace = to_regnamespace('edgepress')), \
+            JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.pronamespace = to_regnamespace('edgepress_capture')), \
         parts(part) AS (\
             SELECT format('t%s.%s', oid, xmin) FROM ours \
-            UNION ALL SELECT format('f%s.%s', oid, xmin) FROM pg_proc WHERE pronamespace = to_regnamespace('edgepress') \
+            UNION ALL SELECT format('f%s.%s', oid, xmin) FROM pg_proc WHERE pronamespace = to_regnamespace('edgepress_capture') \
             UNION ALL SELECT format('c%s.%s.%s', oid, xmin, relfilenode) FROM pg_class WHERE oid IN (SELECT tgrelid FROM ours) \
-            UNION ALL SELECT format('n%s.%s', oid, xmin) FROM pg_class WHERE relnamespace = to_regnamespace('edgepress') AND relkind = 'r' \
+            UNION ALL SELECT format('n%s.%s', oid, xmin) FROM pg_class WHERE relnamespace = to_regnamespace('edgepress_capture') AND relkind = 'r' \
             UNION ALL SELECT format('a%s.%s.%s', attrelid, attnum, xmin) FROM pg_attribute WHERE attrelid IN (SELECT tgrelid FROM ours) \
             UNION ALL SELECT format('i%s.%s', inhrelid, xmin) FROM pg_inherits \
             UNION ALL SELECT format('v%s.%s', oid, xmin) FROM pg_rewrite WHERE oid >= 16384) \
@@ -244,7 +244,7 @@ impl Capture for Postgres {
             return Ok(false);
         }
         self.known.lock().clear();
-        self.run(&["DROP SCHEMA edgepress CASCADE".to_owned()], None).await?;
+        self.run(&["DROP SCHEMA edgepress_capture CASCADE".to_owned()], None).await?;
         Ok(true)
     }
 

@@ -46,3 +46,15 @@ async fn postgres_captures_edits() {
     let (_, database, other) = database("").await;
     conformance::capture::all(&database, &other).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debug_it() {
+    let (_, database, other) = database("CREATE TABLE unseen (id INTEGER PRIMARY KEY)").await;
+    let catalog = database.snapshot().await.unwrap().catalog().await.unwrap();
+    let reads = [(catalog.find(None, "unseen").unwrap().clone(), ["id".to_owned()].into())].into();
+    eprintln!("{:?}", database.statements("me", &reads).await.unwrap());
+    eprintln!("{:?}", database.install("me", &reads).await);
+    other.execute("CREATE TABLE imaged (id INTEGER PRIMARY KEY); INSERT INTO imaged VALUES (1)").await;
+    let catalog = database.snapshot().await.unwrap().catalog().await.unwrap();
+    eprintln!("{catalog:?}");
+}

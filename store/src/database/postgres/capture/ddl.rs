@@ -22,30 +22,30 @@ const SETTINGS: &str = "SET search_path = pg_catalog, pg_temp SET extra_float_di
 /// What is there before any table is captured.
 pub(super) fn fixed() -> Vec<String> {
     let mut statements: Vec<String> = [
-        "CREATE SCHEMA edgepress",
-        "COMMENT ON SCHEMA edgepress IS 'Edgepress: edits recorded for its publishers'",
-        "CREATE SEQUENCE edgepress.change_id",
-        "CREATE SEQUENCE edgepress.pruned_id MINVALUE 0 START 0",
-        "SELECT pg_catalog.setval('edgepress.pruned_id', 0)",
-        "CREATE TABLE edgepress.state (identity text NOT NULL, next bigint NOT NULL, pruned pg_snapshot)",
-        "INSERT INTO edgepress.state (identity, next) VALUES (pg_catalog.gen_random_uuid()::text, 1)",
-        "CREATE TABLE edgepress.consumer (name text PRIMARY KEY, reads text NOT NULL, number bigint, seen text, \
+        "CREATE SCHEMA edgepress_capture",
+        "COMMENT ON SCHEMA edgepress_capture IS 'Edgepress: edits recorded for its publishers'",
+        "CREATE SEQUENCE edgepress_capture.change_id",
+        "CREATE SEQUENCE edgepress_capture.pruned_id MINVALUE 0 START 0",
+        "SELECT pg_catalog.setval('edgepress_capture.pruned_id', 0)",
+        "CREATE TABLE edgepress_capture.state (identity text NOT NULL, next bigint NOT NULL, pruned pg_snapshot)",
+        "INSERT INTO edgepress_capture.state (identity, next) VALUES (pg_catalog.gen_random_uuid()::text, 1)",
+        "CREATE TABLE edgepress_capture.consumer (name text PRIMARY KEY, reads text NOT NULL, number bigint, seen text, \
          state text)",
-        "CREATE TABLE edgepress.intent (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+        "CREATE TABLE edgepress_capture.intent (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
          consumer text NOT NULL, number bigint NOT NULL, seen text NOT NULL, state text NOT NULL)",
-        "CREATE TABLE edgepress.source (id bigint PRIMARY KEY, table_schema text NOT NULL, \
+        "CREATE TABLE edgepress_capture.source (id bigint PRIMARY KEY, table_schema text NOT NULL, \
          table_name text NOT NULL, columns text NOT NULL, shape text NOT NULL)",
-        "CREATE TABLE edgepress.log (id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('edgepress.change_id'), \
+        "CREATE TABLE edgepress_capture.log (id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('edgepress_capture.change_id'), \
          xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(), \
          at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), source bigint NOT NULL, \
          edits bigint NOT NULL, whole boolean NOT NULL DEFAULT false)",
-        "CREATE INDEX log_xid ON edgepress.log (xid)",
-        "CREATE INDEX log_whole ON edgepress.log (source) WHERE whole",
+        "CREATE INDEX log_xid ON edgepress_capture.log (xid)",
+        "CREATE INDEX log_whole ON edgepress_capture.log (source) WHERE whole",
     ]
     .map(ToOwned::to_owned)
     .into();
     statements.push(mark());
-    statements.push("REVOKE ALL ON FUNCTION edgepress.mark(bigint) FROM PUBLIC".to_owned());
+    statements.push("REVOKE ALL ON FUNCTION edgepress_capture.mark(bigint) FROM PUBLIC".to_owned());
     statements
 }
 
@@ -53,7 +53,7 @@ pub(super) fn fixed() -> Vec<String> {
 /// nothing more to anybody who sees this one: where nobody prunes there is still only one.
 fn mark() -> String {
     format!(
-        "CREATE FUNCTION edgepress.mark(bigint) RETURNS void LANGUAGE plpgsql {SETTINGS} AS $edgepress$
+        "CREATE FUNCTION edgepress_capture.mark(bigint) RETURNS void LANGUAGE plpgsql {SETTINGS} AS $edgepress$
 BEGIN
     IF EXISTS (SELECT 1 FROM {LOG} l WHERE l.source = $1 AND l.whole AND l.xid = pg_current_xact_id()) THEN
         RETURN;
@@ -105,17 +105,17 @@ impl Target<'_> {
         let function = function(self.id);
         vec![
             format!(
-                "CREATE TABLE edgepress.{table} (edgepress_id bigint NOT NULL DEFAULT pg_catalog.nextval('{CHANGE_ID}'), \
+                "CREATE TABLE edgepress_capture.{table} (edgepress_id bigint NOT NULL DEFAULT pg_catalog.nextval('{CHANGE_ID}'), \
                  edgepress_xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(), \
                  edgepress_op smallint NOT NULL{columns})"
             ),
-            format!("CREATE INDEX {table}_xid ON edgepress.{table} (edgepress_xid)"),
+            format!("CREATE INDEX {table}_xid ON edgepress_capture.{table} (edgepress_xid)"),
             format!(
-                "CREATE FUNCTION edgepress.{function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
+                "CREATE FUNCTION edgepress_capture.{function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
                  {SETTINGS} AS $edgepress${}$edgepress$",
                 self.body()
             ),
-            format!("REVOKE ALL ON FUNCTION edgepress.{function}() FROM PUBLIC"),
+            format!("REVOKE ALL ON FUNCTION edgepress_capture.{function}() FROM PUBLIC"),
         ]
     }
 
@@ -126,7 +126,7 @@ impl Target<'_> {
         let mut create = |member: &Member, suffix: &str, event: &str, rest: &str| {
             let (name, on) = (self.name(suffix), &member.name);
             statements.push(format!(
-                "CREATE TRIGGER {name} AFTER {event} ON {on} {rest} EXECUTE FUNCTION edgepress.{function}()"
+                "CREATE TRIGGER {name} AFTER {event} ON {on} {rest} EXECUTE FUNCTION edgepress_capture.{function}()"
             ));
         };
         for member in &self.details.members {
@@ -199,7 +199,7 @@ DECLARE
     edgepress_edits bigint := 1;
 BEGIN
     IF TG_OP = 'TRUNCATE' OR (SELECT c.last_value - p.last_value FROM {CHANGE_ID} c, {PRUNED_ID} p) >= {MOST_CHANGES} THEN
-        PERFORM edgepress.mark({id});
+        PERFORM edgepress_capture.mark({id});
         RETURN NULL;
     END IF;
 {record}
@@ -209,7 +209,7 @@ BEGIN
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     BEGIN
-        PERFORM edgepress.mark({id});
+        PERFORM edgepress_capture.mark({id});
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'edgepress: an edit could not be recorded: %', SQLERRM;
     END;
@@ -220,7 +220,7 @@ END
     }
 
     fn insert(&self) -> String {
-        format!("INSERT INTO edgepress.{} (edgepress_op{})", change_table(self.id), self.list(""))
+        format!("INSERT INTO edgepress_capture.{} (edgepress_op{})", change_table(self.id), self.list(""))
     }
 
     /// An update's images are those that the statement added to the table or took from it: what is in both by
@@ -230,7 +230,7 @@ END
         let too_many = |table: &str| {
             format!(
                 "IF (SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {}) q) > {MOST_ROWS} THEN
-            PERFORM edgepress.mark({});
+            PERFORM edgepress_capture.mark({});
             RETURN NULL;
         END IF;",
                 MOST_ROWS + 1,
@@ -299,7 +299,7 @@ pub(super) fn images(id: i64, captured: &[String], since: &str, columns: &BTreeS
     }
     format!(
         "SELECT {} FROM (SELECT {inner}row_number() OVER s AS edgepress_number, \
-         sum(sign(c.edgepress_op)) OVER s AS edgepress_sum FROM edgepress.{} AS c \
+         sum(sign(c.edgepress_op)) OVER s AS edgepress_sum FROM edgepress_capture.{} AS c \
          WHERE c.edgepress_xid >= pg_snapshot_xmin('{since}'::pg_snapshot) \
          AND NOT pg_visible_in_snapshot(c.edgepress_xid, '{since}'::pg_snapshot) \
          WINDOW s AS (PARTITION BY ROW({})::text COLLATE \"C\")) AS w \

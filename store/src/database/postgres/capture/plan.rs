@@ -61,11 +61,10 @@ impl There {
         there.has_schema = true;
         there.is_ours = comment.starts_with("Edgepress:");
         let relations =
-            "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace('edgepress')";
+            "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace('edgepress_capture')";
         let relations: Vec<String> = sqlx::query_scalar(relations).fetch_all(&mut *connection).await?;
         there.relations = relations.into_iter().collect();
-        let functions =
-            "SELECT proname::text, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace('edgepress')";
+        let functions = "SELECT proname::text, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace('edgepress_capture')";
         let functions: Vec<(String, String)> = sqlx::query_as(functions).fetch_all(&mut *connection).await?;
         there.functions = functions.into_iter().collect();
         there.is_complete = there.is_ours
@@ -90,7 +89,7 @@ impl There {
         let triggers = "SELECT t.tgrelid::bigint AS on, t.tgname::text AS name, t.tgenabled::text AS enabled, \
                         t.tgqual IS NOT NULL AS is_conditional, p.proname::text AS function \
                         FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
-                        WHERE p.pronamespace = to_regnamespace('edgepress')";
+                        WHERE p.pronamespace = to_regnamespace('edgepress_capture')";
         there.triggers = sqlx::query_as(triggers).fetch_all(connection).await?;
         Ok(there)
     }
@@ -109,13 +108,13 @@ impl There {
             return Some("the table was altered".to_owned());
         }
         if !self.relations.contains(&change_table(target.id)) {
-            return Some(format!("the table edgepress.{} is missing", change_table(target.id)));
+            return Some(format!("the table edgepress_capture.{} is missing", change_table(target.id)));
         }
         let function = function(target.id);
         match self.functions.get(&function) {
-            None => return Some(format!("the function edgepress.{function} is missing")),
+            None => return Some(format!("the function edgepress_capture.{function} is missing")),
             Some(body) if !target.objects().iter().any(|sql| sql.contains(&**body)) => {
-                return Some(format!("the function edgepress.{function} was altered"));
+                return Some(format!("the function edgepress_capture.{function} was altered"));
             }
             Some(_) => {}
         }
@@ -185,7 +184,7 @@ impl Plan {
         let mut plan = Self::default();
         if there.has_schema && !there.is_ours {
             plan.refused = Some(
-                "edits cannot be captured: a schema called edgepress is there that is not Edgepress's own: \
+                "edits cannot be captured: a schema called edgepress_capture is there that is not Edgepress's own: \
                  rename it"
                     .to_owned(),
             );
@@ -196,7 +195,7 @@ impl Plan {
             consumers.clone_from(&there.consumers);
         } else {
             if there.has_schema {
-                plan.first.push("DROP SCHEMA edgepress CASCADE".to_owned());
+                plan.first.push("DROP SCHEMA edgepress_capture CASCADE".to_owned());
             }
             plan.first.extend(fixed());
         }
@@ -269,8 +268,8 @@ impl Plan {
             .collect();
         for id in stale {
             // Whoever owns a function may drop the triggers that call it, on whosever table.
-            self.drops.push(format!("DROP FUNCTION IF EXISTS edgepress.{}() CASCADE", function(id)));
-            self.drops.push(format!("DROP TABLE IF EXISTS edgepress.{}", change_table(id)));
+            self.drops.push(format!("DROP FUNCTION IF EXISTS edgepress_capture.{}() CASCADE", function(id)));
+            self.drops.push(format!("DROP TABLE IF EXISTS edgepress_capture.{}", change_table(id)));
             self.drops.push(format!("DELETE FROM {SOURCE} WHERE id = {id}"));
         }
     }

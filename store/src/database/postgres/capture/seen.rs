@@ -155,7 +155,7 @@ pub(super) async fn is_there(connection: &mut PgConnection) -> sqlx::Result<bool
     let sql = "SELECT coalesce((SELECT has_schema_privilege(n.oid, 'USAGE') \
                AND (SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT')), false) FROM pg_class c \
                     WHERE c.relnamespace = n.oid AND c.relname IN ('state', 'source', 'consumer', 'intent', 'log')) \
-               FROM pg_namespace n WHERE n.nspname = 'edgepress'), false)";
+               FROM pg_namespace n WHERE n.nspname = 'edgepress_capture'), false)";
     sqlx::query_scalar(sql).fetch_one(connection).await
 }
 
