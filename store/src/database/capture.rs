@@ -85,15 +85,16 @@ pub struct View {
 }
 
 impl Catalog {
-    /// What a name in a query means, if it is a table or a view: names are found as the database finds
-    /// them, whatever their case.
+    /// What a name in a query means, if it is a table or a view: one spelled just so, else one that differs
+    /// in case only.
     #[must_use]
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Table> {
         let is_same = |table: &&Table| {
             table.name.eq_ignore_ascii_case(name)
                 && schema.is_none_or(|schema| table.schema.eq_ignore_ascii_case(schema))
         };
-        self.tables.keys().chain(self.views.keys()).find(is_same)
+        let all = || self.tables.keys().chain(self.views.keys()).filter(is_same);
+        all().find(|table| table.name == name).or_else(|| all().next())
     }
 }
 
