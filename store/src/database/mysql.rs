@@ -49,7 +49,6 @@ const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 pub struct Mysql {
     opened: Arc<Opened>,
     versions: Versions,
-    found: capture::Found,
 }
 
 impl Mysql {
@@ -59,7 +58,7 @@ impl Mysql {
     /// When the URL names no database, when the server cannot be reached or refuses the user.
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
         let opened = Arc::new(open::open(url).await?);
-        Ok(Self { opened, versions: Versions::default(), found: capture::Found::default() })
+        Ok(Self { opened, versions: Versions::default() })
     }
 
     async fn begin(&self) -> Result<MysqlSnapshot, DatabaseError> {
@@ -88,7 +87,7 @@ impl Database for Mysql {
     }
 
     fn capture(&self) -> Option<&dyn Capture> {
-        None
+        Some(self)
     }
 }
 
@@ -108,7 +107,7 @@ impl MysqlSnapshot {
         if let Some(described) = self.described.get(query) {
             return Ok(described.clone());
         }
-        let described = describe(&mut self.transaction, query).await?;
+        let described = describe(&mut self.transaction, query, true).await?;
         self.described.insert(query.to_owned(), described.clone());
         Ok(described)
     }
@@ -146,15 +145,21 @@ impl MysqlSnapshot {
     }
 }
 
-/// The columns of `query`, a [`single_select`].
-async fn describe(connection: &mut MySqlConnection, query: &str) -> Result<Described, DatabaseError> {
+/// The columns of `query`, a [`single_select`]; `is_site` if it is the site's own, whose names are checked.
+async fn describe(
+    connection: &mut MySqlConnection,
+    query: &str,
+    is_site: bool,
+) -> Result<Described, DatabaseError> {
     let statement = connection.prepare(AssertSqlSafe(query).into_sql_str()).await.map_err(failed)?;
     if statement.parameters().is_some_and(|parameters| parameters.either(<[_]>::len, |count| count) > 0) {
         return Err(refused("the query has parameters (?): write their values"));
     }
     let names: Vec<String> = statement.columns().iter().map(|column| column.name().to_owned()).collect();
     let columns: Columns = names.iter().map(|name| Arc::from(name.as_str())).collect();
-    check_names(&columns)?;
+    if is_site {
+        check_names(&columns)?;
+    }
     let probe = AssertSqlSafe(wrap::collations(query, &names));
     let collations = sqlx::query(probe).fetch_one(&mut *connection).await.map_err(failed)?;
     let collations = pairs(&collations, names.len()).map_err(failed)?;
@@ -248,7 +253,10 @@ impl Snapshot for MysqlSnapshot {
 
     async fn keys(&mut self, query: &str, most: usize) -> Result<Keys, DatabaseError> {
         let query = single_select(query)?;
-        let described = describe(&mut self.transaction, &query).await?;
+        let sql = AssertSqlSafe(query.as_str()).into_sql_str();
+        let width = self.transaction.prepare(sql).await.map_err(failed)?.columns().len();
+        let query = wrap::numbered(&query, width);
+        let described = describe(&mut self.transaction, &query, false).await?;
         let sql = AssertSqlSafe(wrap::distinct(&query, &described, most));
         let rows = sqlx::query(sql).fetch_all(&mut *self.transaction).await.map_err(failed)?;
         if rows.len() > most {

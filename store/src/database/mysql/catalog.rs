@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use edgepress_site::version::Version;
+use serde::{Deserialize, Serialize};
 use sqlx::mysql::{MySqlColumn, MySqlConnection};
 use sqlx::{Column as _, Row as _};
 
@@ -28,9 +29,11 @@ const KEYS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
     ORDER BY TABLE_NAME, SEQ_IN_INDEX";
 const VIEWS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COALESCE(VIEW_DEFINITION, '') AS CHAR) \
     FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ?";
-const CASCADES: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(REFERENCED_TABLE_NAME AS CHAR), \
-    CAST(UPDATE_RULE AS CHAR), CAST(DELETE_RULE AS CHAR) FROM information_schema.REFERENTIAL_CONSTRAINTS \
-    WHERE CONSTRAINT_SCHEMA = ? AND UNIQUE_CONSTRAINT_SCHEMA = CONSTRAINT_SCHEMA";
+const CASCADES: &str = "SELECT CAST(r.TABLE_NAME AS CHAR), CAST(r.REFERENCED_TABLE_NAME AS CHAR), \
+    CAST(k.REFERENCED_COLUMN_NAME AS CHAR), CAST(r.UPDATE_RULE AS CHAR), CAST(r.DELETE_RULE AS CHAR) \
+    FROM information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.KEY_COLUMN_USAGE k \
+    ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND \
+    k.TABLE_NAME = r.TABLE_NAME WHERE r.CONSTRAINT_SCHEMA = ? AND r.UNIQUE_CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA";
 const TRIGGERS: &str = "SELECT CAST(TRIGGER_NAME AS CHAR), CAST(EVENT_OBJECT_TABLE AS CHAR), \
     CAST(EVENT_MANIPULATION AS CHAR), CAST(ACTION_STATEMENT AS CHAR) FROM information_schema.TRIGGERS \
     WHERE TRIGGER_SCHEMA = ? AND TRIGGER_NAME LIKE 'edgepress%'";
@@ -41,7 +44,7 @@ const ORIGIN: &str = "SELECT CAST(COLUMN_TYPE AS CHAR), /*M!100201 EXISTS (SELEC
     FROM information_schema.COLUMNS c WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND COLUMN_NAME = ?";
 
 /// A column, beyond what the catalog says of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ColumnDetails {
     pub(super) name: String,
     /// As it is written in CREATE TABLE.
@@ -50,11 +53,24 @@ pub(super) struct ColumnDetails {
     pub(super) collation: Option<String>,
 }
 
-/// A foreign key that changes rows of its table when rows of another are changed.
+/// A column that a foreign key refers to, if the key changes rows of its own table.
 #[derive(Debug, Clone)]
-pub(super) struct Cascade {
-    pub(super) child: String,
-    pub(super) parent: String,
+struct Cascade {
+    child: String,
+    parent: String,
+    column: String,
+    on_update: bool,
+    on_delete: bool,
+}
+
+/// A table whose edits change rows of another without firing a trigger there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ancestor {
+    pub(super) table: String,
+    /// Columns whose change does.
+    pub(super) columns: BTreeSet<String>,
+    /// Whether a row that goes does.
+    pub(super) on_delete: bool,
 }
 
 /// A trigger of ours.
@@ -71,7 +87,7 @@ pub(super) struct FoundTrigger {
 pub(super) struct Schema {
     pub(super) catalog: Arc<Catalog>,
     pub(super) details: BTreeMap<Table, Vec<ColumnDetails>>,
-    pub(super) cascades: Vec<Cascade>,
+    cascades: Vec<Cascade>,
     /// Tables of ours.
     pub(super) ours: BTreeSet<String>,
     pub(super) triggers: Vec<FoundTrigger>,
@@ -183,30 +199,33 @@ impl Schema {
     }
 
     async fn read_cascades(&mut self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        for [child, parent, update, delete] in texts::<4>(connection, CASCADES, &self.name).await? {
+        for [child, parent, column, update, delete] in texts::<5>(connection, CASCADES, &self.name).await? {
             let changes = |rule: &str| rule == "CASCADE" || rule.starts_with("SET ");
-            if changes(&update) || changes(&delete) {
-                self.cascades.push(Cascade { child, parent });
+            let (on_update, on_delete) = (changes(&update), changes(&delete));
+            if on_update || on_delete {
+                self.cascades.push(Cascade { child, parent, column, on_update, on_delete });
             }
         }
         Ok(())
     }
 
-    /// The tables whose rows change, without firing a trigger, when rows of `parent` change.
-    pub(super) fn parents_of(&self, child: &str) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        let mut open = vec![child.to_owned()];
+    /// The tables whose edits change rows of `child`, over however many foreign keys.
+    pub(super) fn ancestors(&self, child: &str) -> Vec<Ancestor> {
+        let mut found: BTreeMap<&str, Ancestor> = BTreeMap::new();
+        let mut open = vec![child];
         while let Some(next) = open.pop() {
             for cascade in self.cascades.iter().filter(|cascade| cascade.child == next) {
-                if cascade.parent != child && found.insert(cascade.parent.clone()) {
-                    open.push(cascade.parent.clone());
+                let ancestor = found.entry(&cascade.parent).or_insert_with(|| {
+                    open.push(&cascade.parent);
+                    Ancestor { table: cascade.parent.clone(), ..Ancestor::default() }
+                });
+                ancestor.on_delete |= cascade.on_delete;
+                if cascade.on_update {
+                    ancestor.columns.insert(cascade.column.clone());
                 }
             }
         }
-        if self.cascades.iter().any(|cascade| cascade.child == child && cascade.parent == child) {
-            found.insert(child.to_owned());
-        }
-        found
+        found.into_values().collect()
     }
 
     /// The tables that stand where `query`, or a view in it, names one. The server's plan tells aliases and

@@ -26,6 +26,12 @@ pub(super) fn distinct(query: &str, described: &Described, most: usize) -> Strin
     format!("SELECT {} FROM ({query}\n) edgepress_q GROUP BY {bytes} LIMIT {limit}", selected(described))
 }
 
+/// `query` with numbers for names: two columns may be called the same.
+pub(super) fn numbered(query: &str, width: usize) -> String {
+    let names: Vec<String> = (1..=width).map(|number| format!("edgepress_k{number}")).collect();
+    format!("WITH edgepress_w({}) AS ({query}\n) SELECT * FROM edgepress_w", names.join(", "))
+}
+
 /// What the server says of the character sets and collations of a query's columns; only a SELECT can
 /// stand in it. Nothing of the query is run.
 pub(super) fn collations(query: &str, columns: &[String]) -> String {
