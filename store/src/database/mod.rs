@@ -7,6 +7,7 @@ pub mod capture;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod keys;
+mod mysql;
 mod postgres;
 #[cfg(any(test, feature = "testing"))]
 pub mod servers;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
 use futures_util::stream::BoxStream;
 
+pub use mysql::Mysql;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
@@ -52,6 +54,8 @@ pub enum DatabaseError {
 pub async fn open(url: &str, schema: Option<&str>) -> Result<Arc<dyn Database>, DatabaseError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Arc::new(Sqlite::open(url, schema).await?)),
+        Some("postgres" | "postgresql") => Ok(Arc::new(Postgres::open(url).await?)),
+        Some("mysql" | "mariadb") => Ok(Arc::new(Mysql::open(url).await?)),
         _ => {
             let message = "its kind is not known: write sqlite:, postgres:// or mysql://".to_owned();
             Err(DatabaseError::Open { database: String::new(), message })
