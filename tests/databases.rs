@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use edgepress_store::database::servers;
+
 use crate::history::assert_whole;
 use crate::support::{Running, Site, live, tool};
 
@@ -74,6 +76,35 @@ fn a_site_over_a_foreign_sqlite_file() {
     let site = Site::empty();
     let execute = |sql: &str| drop(tool(Command::new("sqlite3").arg(site.path("foreign.db")).arg(sql)));
     foreign(&site, "sqlite:foreign.db", &execute);
+}
+
+/// A server's new database, and how SQL is run in it.
+fn served(is_postgres: bool) -> (String, impl Fn(&str)) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let url = runtime.block_on(async {
+        match is_postgres {
+            true => servers::postgres().await.database().await,
+            false => servers::mariadb().await.database().await,
+        }
+    });
+    let at = url.clone();
+    let execute = move |sql: &str| {
+        let sql = if is_postgres { sql.to_owned() } else { sql.replace('"', "`") };
+        runtime.block_on(servers::execute(&at, &sql)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    };
+    (url, execute)
+}
+
+#[test]
+fn a_site_over_a_foreign_postgresql_database() {
+    let (url, execute) = served(true);
+    foreign(&Site::empty(), &url, &execute);
+}
+
+#[test]
+fn a_site_over_a_foreign_mariadb_database() {
+    let (url, execute) = served(false);
+    foreign(&Site::empty(), &url, &execute);
 }
 
 #[test]
