@@ -42,7 +42,9 @@ pub async fn postgres() -> &'static Server {
         let (folder, port) = (folder("postgres"), free_port());
         let data = folder.join("data");
         let mut init = as_user("postgres", &program("initdb"));
-        run(init.args(["-A", "trust", "-U", "edgepress", "-E", "UTF8", "--no-sync", "-D"]).arg(&data));
+        run(init
+            .args(["-A", "trust", "-U", "edgepress", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data));
         let mut server = as_user("postgres", &program("postgres"));
         server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(&folder);
         server.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"]);
@@ -74,6 +76,7 @@ pub async fn mariadb() -> &'static Server {
         server.arg(format!("--port={port}"));
         server.arg(format!("--socket={}", folder.join("socket").display()));
         server.args(["--innodb-flush-log-at-trx-commit=0", "--max-connections=200"]);
+        server.args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"]);
         Server::start(folder, &server, "KILL", format!("mysql://root@127.0.0.1:{port}/"), "mysql")
     });
     server.wait().await;
