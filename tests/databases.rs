@@ -180,3 +180,60 @@ fn a_database_that_cannot_be_read_leaves_no_folder() {
     let error = site.refuses(1, "new shop --from sqlite:empty.db");
     assert!(error.contains("no table of the database can be shown\n  log: it has no primary key"), "{error}");
 }
+
+/// A site of items, each with a maker and with parts that have a maker of their own.
+const INCLUDED: &str = r#"
+[[collection]]
+name = "item"
+query = "SELECT id, name, maker_id FROM item"
+  [collection.include.maker]
+  query = "SELECT id, name FROM maker"
+  on = { id = "maker_id" }
+  one = true
+  [collection.include.parts]
+  query = "SELECT item_id, no, maker_id FROM part"
+  on = { item_id = "id" }
+  order_by = "no"
+    [collection.include.parts.include.maker]
+    query = "SELECT id, name FROM maker"
+    on = { id = "maker_id" }
+    one = true
+  [[collection.document]]
+  path = "/items/{id}.json"
+"#;
+
+/// The statements that PostgreSQL counts while a site of so many items is published in full.
+fn statements(rows: u64) -> u64 {
+    let (url, execute) = served(true);
+    let numbers = format!("FROM generate_series(1, {rows}) n");
+    execute(&format!(
+        "CREATE EXTENSION pg_stat_statements;
+         CREATE TABLE maker (id INTEGER PRIMARY KEY, name VARCHAR(20));
+         CREATE TABLE item (id INTEGER PRIMARY KEY, name VARCHAR(20), maker_id INTEGER);
+         CREATE TABLE part (item_id INTEGER, no INTEGER, maker_id INTEGER, PRIMARY KEY (item_id, no));
+         INSERT INTO maker SELECT n, 'm' {numbers}; INSERT INTO item SELECT n, 'i', n % 97 {numbers};
+         INSERT INTO part SELECT n, 1, n % 89 {numbers}; INSERT INTO part SELECT n, 2, n % 83 {numbers}"
+    ));
+    let site = Site::empty();
+    site.write("pages/none.html", "");
+    let head = "[site]\nname = \"Parts\"\nurl = \"http://parts.example\"\ntemplates = \"pages\"\n";
+    let storage = "[storage]\nurl = \"file:bucket\"\nobjects = false\n";
+    site.write("site.toml", &format!("{head}[database]\nurl = \"{url}\"\n{storage}{INCLUDED}"));
+    site.json("publish");
+    let count = || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+        let counted = "SELECT sum(calls)::bigint FROM pg_stat_statements WHERE dbid = \
+                       (SELECT oid FROM pg_database WHERE datname = current_database())";
+        runtime.block_on(servers::number(&url, counted)).expect("the server counts")
+    };
+    let before = count();
+    assert_eq!(site.json("publish --full")["rendered"], rows);
+    u64::try_from(count() - before).expect("counts grow")
+}
+
+#[test]
+fn an_include_is_one_query_for_a_batch_of_rows() {
+    let (few, many) = (statements(2_000), statements(6_000));
+    // Eight batches more: each is fetched, and has three includes.
+    assert!(few < many && many <= few + 8 * 4 + 8, "{few} statements for 2,000 rows, {many} for 6,000");
+}
