@@ -234,6 +234,141 @@ fn statements(rows: u64) -> u64 {
 #[test]
 fn an_include_is_one_query_for_a_batch_of_rows() {
     let (few, many) = (statements(2_000), statements(6_000));
-    // Eight batches more: each is fetched, and has three includes.
-    assert!(few < many && many <= few + 8 * 4 + 8, "{few} statements for 2,000 rows, {many} for 6,000");
+    // Eight batches more: each is fetched, and has three includes; and what goes on beside.
+    assert!(few < many && many <= few + 8 * 4 + 40, "{few} statements for 2,000 rows, {many} for 6,000");
+}
+
+/// A site of one table.
+fn one(url: &str, query: &str, path: &str) -> Site {
+    let site = Site::empty();
+    site.write("pages/none.html", "");
+    site.write(
+        "site.toml",
+        &format!(
+            "[site]\nname = \"One\"\nurl = \"http://one.example\"\ntemplates = \"pages\"\n[database]\nurl = \"{url}\"\n\
+             [storage]\nurl = \"file:bucket\"\n[[collection]]\nname = \"one\"\nquery = '''{query}'''\n\
+             [[collection.document]]\npath = \"{path}\"\n"
+        ),
+    );
+    site
+}
+
+#[test]
+fn wide_tables_long_texts_and_odd_names_are_published() {
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        let columns: Vec<String> =
+            (1..=500).map(|number| format!("c{number} INTEGER DEFAULT {number}")).collect();
+        execute(&format!(
+            "CREATE TABLE wide (id INTEGER PRIMARY KEY, \"select\" VARCHAR(20), \"a b\" INTEGER, {},
+             big {}); INSERT INTO wide (id, \"select\", \"a b\", big) VALUES (1, 'it''s', 7, repeat('é', 5000000))",
+            columns.join(", "),
+            if is_postgres { "TEXT" } else { "LONGTEXT" }
+        ));
+        let site = one(&url, "SELECT * FROM wide", "/{id}.json");
+        assert_eq!(site.json("publish")["documents"], 1, "{url}");
+        let body = &live(&site.bucket()).documents["/1.json"];
+        let json: serde_json::Value = serde_json::from_slice(body).expect("it is JSON");
+        assert_eq!((&json["select"], &json["a b"], &json["c500"]), (&"it's".into(), &7.into(), &500.into()));
+        assert_eq!(json["big"].as_str().map(str::len), Some(10_000_000));
+        execute("UPDATE wide SET c250 = 0");
+        let report = site.json("publish");
+        assert_eq!((&report["changed"], &report["full"]), (&1.into(), &serde_json::Value::Null), "{report}");
+        assert_whole(&site);
+    }
+}
+
+#[test]
+fn values_without_a_form_fail_their_rows_alone() {
+    for (is_postgres, kind, value, named) in [
+        (true, "numeric", "'NaN'", "column `v`: it is NaN"),
+        (true, "double precision", "'-Infinity'", "column `v`: it is "),
+        (true, "date", "'infinity'", "column `v`: it is "),
+        (true, "timestamptz", "'0044-03-15 BC'", "column `v`: "),
+        (false, "date", "'0000-00-00'", "column `v`: it is the zero date"),
+        (false, "bigint unsigned", "18446744073709551615", "column `v`: it is larger than"),
+    ] {
+        let (url, execute) = served(is_postgres);
+        let mode = if is_postgres { "" } else { "SET sql_mode = ''; " };
+        execute(&format!(
+            "{mode}CREATE TABLE one (id INTEGER PRIMARY KEY, v {kind}); INSERT INTO one VALUES (1, NULL), (2, {value})"
+        ));
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        let message = site.refuses(1, "publish");
+        assert!(message.contains("collection `one`, document `/{id}.json`, row id=\"2\""), "{message}");
+        assert!(message.contains(named), "{kind} {value}: {message}");
+        let report = site.json("publish --keep-going");
+        assert_eq!((&report["failed"], &report["documents"]), (&1.into(), &1.into()), "{report}");
+        execute("UPDATE one SET v = NULL");
+        assert_eq!(site.json("publish")["failed"], 0);
+        assert_whole(&site);
+    }
+}
+
+#[test]
+fn a_type_without_a_form_is_named_with_the_cast_to_write() {
+    for (is_postgres, kind, named) in [
+        (true, "point", "column `v` has the type `point`, which has no form in JSON: select v::text AS v"),
+        (false, "geometry", "column `v` is of the type GEOMETRY"),
+    ] {
+        let (url, execute) = served(is_postgres);
+        execute(&format!("CREATE TABLE one (id INTEGER PRIMARY KEY, v {kind})"));
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        for command in ["publish", "check"] {
+            let text = site.run(command).text();
+            assert!(text.contains(named), "{text}");
+        }
+    }
+}
+
+/// Whoever may only read publishes in full every time, and is told why.
+#[test]
+fn a_database_that_may_not_be_written_is_published_in_full() {
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        let name = url.rsplit('/').next().expect("it names a database").to_owned();
+        execute("CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1)");
+        execute(&match is_postgres {
+            true => format!(
+                "CREATE ROLE reader_{name} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+                 GRANT SELECT ON one TO reader_{name}"
+            ),
+            false => format!("CREATE USER reader_{name}; GRANT SELECT ON {name}.* TO reader_{name}"),
+        });
+        let url = match is_postgres {
+            true => url.replace("edgepress@", &format!("reader_{name}@")),
+            false => url.replace("root@", &format!("reader_{name}@")),
+        };
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        assert_eq!(site.json("publish")["documents"], 1);
+        execute("UPDATE one SET v = 2");
+        let report = site.json("publish");
+        assert_eq!((&report["released"], &report["changed"]), (&true.into(), &1.into()), "{report}");
+        assert!(report["full"].as_str().is_some_and(|why| !why.is_empty()), "{report}");
+        assert_whole(&site);
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_leaves_the_live_release() {
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        execute("CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1)");
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        site.json("publish");
+        let before = live(&site.bucket()).root;
+        let toml = site.read("site.toml");
+        let (_, port) = url.rsplit_once(':').expect("it has a port");
+        let (port, _) = port.split_once('/').expect("and a database");
+        site.write("site.toml", &toml.replace(&format!(":{port}/"), ":1/"));
+        let message = site.refuses(1, "publish");
+        assert!(message.contains("cannot open the database"), "{message}");
+        assert_eq!(live(&site.bucket()).root, before);
+        site.write("site.toml", &toml);
+        execute("DROP TABLE one");
+        let message = site.refuses(1, "publish");
+        assert!(message.contains("collection `one`"), "{message}");
+        assert_eq!(live(&site.bucket()).root, before);
+        assert_whole(&site);
+    }
 }
