@@ -37,7 +37,7 @@ use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, Transaction};
 use self::lex::{order_terms, single_select};
 use self::open::{Location, code, is_lock_missed, located, message};
 use self::types::{Form, Type, Types};
-use self::wrap::{BEFORE_DESCRIBED, Described, Include};
+use self::wrap::{BEFORE_CHECKED, Described, Include};
 use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
 use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
@@ -181,17 +181,29 @@ impl PostgresSnapshot {
         self.is_disturbed = false;
     }
 
-    /// The columns of `query`, a [`single_select`], whatever their names and types.
+    /// A row that says the columns of `query`, a [`single_select`], whatever their names and types.
     async fn described_row(&mut self, query: &str) -> Result<Option<PgRow>, DatabaseError> {
+        self.check(query).await?;
+        // As plain text: sqlx asks for no types then that it does not know, with statements that take the
+        // place of this one.
         let sql = wrap::described(query);
-        // Not kept as a prepared statement: it would outlive the tables' columns.
-        let described = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_optional(self.ready().await?);
-        let row = described.await.map_err(|error| match code(&error).as_deref() {
-            Some("08P01") => refused("the query has parameters ($1, $2): write their values"),
-            _ => refused(located(&error, BEFORE_DESCRIBED, query)),
-        })?;
+        let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(self.ready().await?).await;
+        let row = row.map_err(failed)?;
         self.settle();
         Ok(row)
+    }
+
+    /// Whether PostgreSQL itself takes `query` for one SELECT: only one statement can be prepared.
+    async fn check(&mut self, query: &str) -> Result<(), DatabaseError> {
+        let sql = wrap::checked(query);
+        // Not kept as a prepared statement: it would drive out those that are used again.
+        let checked = sqlx::query(AssertSqlSafe(sql)).persistent(false).execute(self.ready().await?);
+        checked.await.map_err(|error| match code(&error).as_deref() {
+            Some("08P01") => refused("the query has parameters ($1, $2): write their values"),
+            _ => refused(located(&error, BEFORE_CHECKED, query)),
+        })?;
+        self.settle();
+        Ok(())
     }
 
     /// The types of a row's columns.
@@ -379,7 +391,7 @@ impl Snapshot for PostgresSnapshot {
     async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError> {
         let query = single_select(query)?;
         // Checked here, so that nothing but one SELECT is explained.
-        self.described_row(query).await?;
+        self.check(query).await?;
         catalog::tables(&self.pool, query).await
     }
 
