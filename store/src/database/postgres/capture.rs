@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use self::names::{CONSUMER, INTENT, LOG, STATE};
 use self::plan::{Plan, There};
 use self::seen::{Moment, Standing, UNSEEN, is_there};
-use super::open::is_lock_missed;
+use super::open::{code, is_lock_missed, message};
 use super::{Postgres, catalog, failed, refused};
 use crate::database::DatabaseError;
 use crate::database::capture::{Capture, Consumer, Installed, Intent, Reads, Seen, Status};
@@ -42,17 +42,29 @@ const MOST_INTENTS: i64 = 64;
 
 /// What was found in place: while the signature stays the same, nothing needs to be looked at.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<String, (String, Reads)>>);
+pub(super) struct Known(Mutex<HashMap<String, InPlace>>);
+
+#[derive(Debug)]
+struct InPlace {
+    signature: String,
+    reads: Reads,
+    /// The last snapshot after which the consumer was not behind.
+    quiet: Option<String>,
+}
 
 impl Known {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Reads)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, InPlace>> {
         // It is only a memory, and every write of it is one step.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn is_quiet(&self, consumer: &str, snapshot: &str) -> bool {
+        self.lock().get(consumer).is_some_and(|known| known.quiet.as_deref() == Some(snapshot))
+    }
+
     fn is_in_place(&self, consumer: &str, signature: &str, reads: Option<&Reads>) -> bool {
-        self.lock().get(consumer).is_some_and(|(known, known_reads)| {
-            known == signature && reads.is_none_or(|reads| reads == known_reads)
+        self.lock().get(consumer).is_some_and(|known| {
+            known.signature == signature && reads.is_none_or(|reads| *reads == known.reads)
         })
     }
 }
@@ -82,6 +94,7 @@ async fn signature(connection: &mut PgConnection) -> sqlx::Result<String> {
             UNION ALL SELECT format('n%s.%s', oid, xmin) FROM pg_class WHERE relnamespace = to_regnamespace('edgepress_capture') AND relkind = 'r' \
             UNION ALL SELECT format('a%s.%s.%s', attrelid, attnum, xmin) FROM pg_attribute WHERE attrelid IN (SELECT tgrelid FROM ours) \
             UNION ALL SELECT format('i%s.%s', inhrelid, xmin) FROM pg_inherits \
+            UNION ALL SELECT format('e%s.%s', oid, xmin) FROM pg_enum \
             UNION ALL SELECT format('v%s.%s', oid, xmin) FROM pg_rewrite WHERE oid >= 16384) \
         SELECT coalesce(md5(string_agg(part, ',' ORDER BY part)), '') FROM parts";
     sqlx::query_scalar(sql).fetch_one(connection).await
@@ -115,7 +128,14 @@ impl Postgres {
                     return Err(refused(format!(
                         "capture cannot be installed now, because a transaction holds a lock and does not \
                          end ({})",
-                        super::message(&error)
+                        message(&error)
+                    )));
+                }
+                Err(error) if code(&error).as_deref() == Some("42501") => {
+                    return Err(refused(format!(
+                        "{}: to capture edits, this role needs CREATE on the database and TRIGGER on the \
+                         tables that are read; or their owner runs the statements once",
+                        message(&error)
                     )));
                 }
                 result => return result.map_err(failed),
@@ -197,6 +217,29 @@ impl Postgres {
         Standing::read(connection, self.location.has_system_identifier).await.map_err(failed)
     }
 
+    async fn is_behind_now(
+        &self,
+        connection: &mut PgConnection,
+        consumer: &str,
+    ) -> Result<bool, DatabaseError> {
+        if !self.known.is_in_place(consumer, &signature(connection).await.map_err(failed)?, None) {
+            return Ok(true);
+        }
+        let Some(standing) = self.standing(connection).await? else { return Ok(true) };
+        let sql = format!("SELECT seen FROM {CONSUMER} WHERE name = $1");
+        let seen: Option<Option<String>> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(consumer)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed)?;
+        let Some(seen) = seen.flatten() else { return Ok(true) };
+        let then = Moment::of(&seen);
+        if !then.is_comparable(&standing.moment) || then.sources != standing.moment.sources {
+            return Ok(true);
+        }
+        Self::is_anything_unseen(connection, &then).await.map_err(failed)
+    }
+
     /// Whether something came that the snapshot has not seen.
     async fn is_anything_unseen(connection: &mut PgConnection, moment: &Moment) -> sqlx::Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {LOG} WHERE {UNSEEN})");
@@ -215,7 +258,8 @@ impl Capture for Postgres {
             // Before it is looked at what is there: whatever is altered after this is noticed later.
             let before = self.signature().await?;
             if !self.try_install(consumer, reads, &mut installed).await? {
-                self.known.lock().insert(consumer.to_owned(), (before, reads.clone()));
+                let known = InPlace { signature: before, reads: reads.clone(), quiet: None };
+                self.known.lock().insert(consumer.to_owned(), known);
                 return Ok(installed);
             }
         }
@@ -229,7 +273,11 @@ impl Capture for Postgres {
         match plan.refused {
             Some(reason) => Err(refused(reason)),
             None if plan.is_empty() => Ok(Vec::new()),
-            None => Ok(plan.statements()),
+            None => {
+                let role = sqlx::query_scalar("SELECT current_user::text").fetch_one(&self.location.pool);
+                let role: String = role.await.map_err(failed)?;
+                Ok(plan.statements(&role))
+            }
         }
     }
 
@@ -250,22 +298,19 @@ impl Capture for Postgres {
 
     async fn is_behind(&self, consumer: &str) -> Result<bool, DatabaseError> {
         let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
-        if !self.known.is_in_place(consumer, &signature(connection).await.map_err(failed)?, None) {
-            return Ok(true);
+        // As long as the snapshot stays the same, no transaction that wrote anything has ended. A replica's
+        // does not say so.
+        let snapshot = "SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_snapshot()::text END";
+        let snapshot = sqlx::query_scalar(snapshot).fetch_one(&mut *connection);
+        let snapshot: String = snapshot.await.map_err(failed)?;
+        if !snapshot.is_empty() && self.known.is_quiet(consumer, &snapshot) {
+            return Ok(false);
         }
-        let Some(standing) = self.standing(connection).await? else { return Ok(true) };
-        let sql = format!("SELECT seen FROM {CONSUMER} WHERE name = $1");
-        let seen: Option<Option<String>> = sqlx::query_scalar(AssertSqlSafe(sql))
-            .bind(consumer)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed)?;
-        let Some(seen) = seen.flatten() else { return Ok(true) };
-        let then = Moment::of(&seen);
-        if !then.is_comparable(&standing.moment) || then.sources != standing.moment.sources {
-            return Ok(true);
+        let is_behind = self.is_behind_now(connection, consumer).await?;
+        if let Some(known) = self.known.lock().get_mut(consumer) {
+            known.quiet = (!is_behind).then_some(snapshot);
         }
-        Self::is_anything_unseen(connection, &then).await.map_err(failed)
+        Ok(is_behind)
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {

@@ -26,7 +26,7 @@ const SETTINGS: &str = "\
     SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'iso_8601'; \
     SET extra_float_digits = 1; SET bytea_output = 'hex'; SET standard_conforming_strings = on; \
     SET client_encoding = 'UTF8'; SET xmlbinary = 'base64'; SET cursor_tuple_fraction = 1; \
-    SET default_transaction_read_only = off; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'; \
+    SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// An open database.

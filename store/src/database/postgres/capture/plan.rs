@@ -13,6 +13,7 @@ use super::names::{CONSUMER, FIXED, SCHEMA, SOURCE, STATE, change_table, functio
 use super::seen::{Source, sources};
 use crate::database::capture::{Reads, Table};
 use crate::database::postgres::catalog::Schema;
+use crate::database::text::quoted;
 
 /// What consumers read, as it is remembered: schema, name, columns.
 type Remembered = Vec<(String, String, BTreeSet<String>)>;
@@ -113,7 +114,7 @@ impl There {
         let function = function(target.id);
         match self.functions.get(&function) {
             None => return Some(format!("the function edgepress_capture.{function} is missing")),
-            Some(body) if !target.objects().iter().any(|sql| sql.contains(&**body)) => {
+            Some(body) if *body != target.body() => {
                 return Some(format!("the function edgepress_capture.{function} was altered"));
             }
             Some(_) => {}
@@ -274,17 +275,25 @@ impl Plan {
         }
     }
 
-    /// Everything, in order, as somebody else may run it.
-    pub(super) fn statements(&self) -> Vec<String> {
+    /// Everything, in order, as somebody else may run it for `role`.
+    pub(super) fn statements(&self, role: &str) -> Vec<String> {
         let mut all = Vec::new();
-        let makes = self.makes.iter().map(|make| make.statements.as_slice());
-        for part in std::iter::once(self.first.as_slice()).chain(makes).chain([self.drops.as_slice()]) {
+        let mut add = |part: &[String]| {
             if !part.is_empty() {
                 all.push("BEGIN".to_owned());
                 all.extend_from_slice(part);
                 all.push("COMMIT".to_owned());
             }
-        }
+        };
+        add(&self.first);
+        self.makes.iter().for_each(|make| add(&make.statements));
+        add(&self.drops);
+        let role = quoted(role);
+        add(&[
+            format!("GRANT USAGE ON SCHEMA {SCHEMA} TO {role}"),
+            format!("GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO {role}"),
+            format!("GRANT ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role}"),
+        ]);
         all
     }
 
