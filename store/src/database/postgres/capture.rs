@@ -36,7 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// Two installers at once go one after the other.
 const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtext('edgepress'), 1)";
 /// Plans made again because another installer was quicker.
-const PLAN_TRIES: u32 = 5;
+const PLAN_TRIES: u32 = 20;
 /// Intents kept for one consumer: one whose publishing keeps failing does not fill the disk.
 const MOST_INTENTS: i64 = 64;
 
@@ -100,6 +100,16 @@ async fn signature(connection: &mut PgConnection) -> sqlx::Result<String> {
     sqlx::query_scalar(sql).fetch_one(connection).await
 }
 
+/// What must still be as it was when the plan was made.
+#[derive(Clone, Copy)]
+enum Expected {
+    Anything,
+    /// Whether our schema is complete.
+    Complete(bool),
+    /// The number of the table captured next.
+    Next(i64),
+}
+
 /// Where a step of installing ended.
 enum Step {
     Done,
@@ -116,10 +126,10 @@ impl Postgres {
     }
 
     /// Runs statements in one transaction, whose locks it does not wait for long: it tries again later.
-    async fn run(&self, statements: &[String], next: Option<i64>) -> Result<Step, DatabaseError> {
+    async fn run(&self, statements: &[String], expected: Expected) -> Result<Step, DatabaseError> {
         let mut pause = LOCK_PAUSE;
         for number in 1..=LOCK_TRIES {
-            match self.try_run(statements, next).await {
+            match self.try_run(statements, expected).await {
                 Err(error) if is_lock_missed(&error) && number < LOCK_TRIES => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -144,17 +154,22 @@ impl Postgres {
         Ok(Step::Outdated)
     }
 
-    async fn try_run(&self, statements: &[String], next: Option<i64>) -> sqlx::Result<Step> {
+    async fn try_run(&self, statements: &[String], expected: Expected) -> sqlx::Result<Step> {
         let mut transaction = self.location.pool.begin().await?;
         transaction.execute(LOCK_TIMEOUT).await?;
         transaction.execute(ONE_AT_A_TIME).await?;
-        if let Some(next) = next {
-            let sql = format!("SELECT next FROM {STATE} FOR UPDATE");
-            let found: Option<i64> =
-                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut *transaction).await?;
-            if found != Some(next) {
-                return Ok(Step::Outdated);
+        let is_outdated = match expected {
+            Expected::Anything => false,
+            Expected::Complete(was) => There::read(&mut transaction).await?.is_complete() != was,
+            Expected::Next(next) => {
+                let sql = format!("SELECT next FROM {STATE} FOR UPDATE");
+                let found: Option<i64> =
+                    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut *transaction).await?;
+                found != Some(next)
             }
+        };
+        if is_outdated {
+            return Ok(Step::Outdated);
         }
         for statement in statements {
             transaction.execute(sqlx::raw_sql(AssertSqlSafe(statement.as_str()))).await?;
@@ -176,17 +191,20 @@ impl Postgres {
         }
         let mut is_done = !plan.first.is_empty() || !plan.makes.is_empty();
         if !plan.first.is_empty() {
-            self.run(&plan.first, None).await?;
+            let expected = Expected::Complete(plan.is_complete);
+            if let Step::Outdated = self.run(&plan.first, expected).await? {
+                return Ok(true);
+            }
         }
         for make in plan.makes {
-            match self.run(&make.statements, Some(make.id)).await? {
+            match self.run(&make.statements, Expected::Next(make.id)).await? {
                 Step::Done => installed.tables.push(make.table),
                 Step::Outdated => return Ok(true),
             }
         }
         // What is left over costs a little, but nobody waits for it: a snapshot may hold its tables for long.
         for drop in plan.drops.chunks(plan::STATEMENTS_OF_A_DROP) {
-            match self.try_run(drop, None).await {
+            match self.try_run(drop, Expected::Anything).await {
                 Ok(_) => is_done = true,
                 Err(error) if is_lock_missed(&error) => {}
                 Err(error) => return Err(failed(error)),
@@ -292,7 +310,7 @@ impl Capture for Postgres {
             return Ok(false);
         }
         self.known.lock().clear();
-        self.run(&["DROP SCHEMA edgepress_capture CASCADE".to_owned()], None).await?;
+        self.run(&["DROP SCHEMA edgepress_capture CASCADE".to_owned()], Expected::Anything).await?;
         Ok(true)
     }
 

@@ -99,6 +99,10 @@ impl There {
         self.is_ours
     }
 
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// What is missing or altered of what captures a table.
     fn problem(&self, source: &Source, target: &Target<'_>) -> Option<String> {
         let columns: Vec<&String> = target.columns.iter().map(|(name, _)| name).collect();
@@ -149,6 +153,8 @@ pub(super) struct Make {
 pub(super) struct Plan {
     /// Why nothing can be done.
     pub(super) refused: Option<String>,
+    /// Whether our schema was complete when this was made.
+    pub(super) is_complete: bool,
     /// What is there before any table is captured, and who reads.
     pub(super) first: Vec<String>,
     /// Each with the number that its captured table gets.
@@ -182,7 +188,7 @@ fn shape(target: &Target<'_>) -> String {
 impl Plan {
     /// What is missing for the consumers remembered and, if given, for this one.
     pub(super) fn new(schema: &Schema, there: &There, consumer: Option<(&str, &Reads)>) -> Self {
-        let mut plan = Self::default();
+        let mut plan = Self { is_complete: there.is_complete, ..Self::default() };
         if there.has_schema && !there.is_ours {
             plan.refused = Some(
                 "edits cannot be captured: a schema called edgepress_capture is there that is not Edgepress's own: \

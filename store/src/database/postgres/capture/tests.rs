@@ -1,3 +1,6 @@
+mod random;
+mod rights;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use edgepress_site::row::Value;
