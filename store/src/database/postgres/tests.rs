@@ -474,3 +474,29 @@ async fn the_catalog_says_what_cannot_be_captured_and_which_columns_are_bytewise
     other.execute("INSERT INTO plain (i, u) VALUES (1, gen_random_uuid()); ANALYZE plain").await;
     assert_eq!(facts(&catalog().await, "plain").fingerprint, last);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_nobody_waits_for_is_cancelled() {
+    let (_, database, other) = database("").await;
+    let running = async || -> i64 {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
+                   AND query LIKE 'FETCH%' AND pid <> pg_backend_pid()";
+        sqlx::query_scalar(sql).fetch_one(&mut *other.0.lock().await).await.unwrap()
+    };
+    let mut snapshot = database.snapshot().await.unwrap();
+    let slow = read(&mut *snapshot, "SELECT pg_sleep(60)::text AS x", None);
+    assert!(tokio::time::timeout(Duration::from_millis(300), slow).await.is_err());
+    assert_eq!(running().await, 1);
+    drop(snapshot);
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if running().await == 0 {
+            // Its connection serves others again, or was closed.
+            for _ in 0..10 {
+                assert_eq!(values(&database, "SELECT 1 AS x").await, [[Value::Int(1)]]);
+            }
+            return;
+        }
+    }
+    panic!("it still runs");
+}
