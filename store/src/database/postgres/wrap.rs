@@ -9,11 +9,13 @@ use edgepress_site::row::Columns;
 use super::types::{Form, Type};
 use crate::database::text::quoted;
 
-/// What stands before a query whose columns are asked for.
-///
-/// The join never matches, so the query is not run; and it always gives one row, which says the types.
-pub(super) const BEFORE_DESCRIBED: &str =
-    "SELECT edgepress_q.* FROM (VALUES (1)) AS edgepress_one(edgepress_n) LEFT JOIN (";
+/// What stands before a query that is checked.
+pub(super) const BEFORE_CHECKED: &str = "SELECT count(*) FROM (";
+
+/// The statement that fails unless `query` is right, and one SELECT; it does not run it.
+pub(super) fn checked(query: &str) -> String {
+    format!("{BEFORE_CHECKED}{query}\n) AS edgepress_q WHERE false")
+}
 
 /// A query and what is known of its columns.
 #[derive(Debug, Clone)]
@@ -55,9 +57,13 @@ impl Described {
     }
 }
 
-/// The statement that says the columns of `query`.
+/// The statement that says the columns of `query`. The join never matches, so the query is not run; and it
+/// always gives one row, which says the types.
 pub(super) fn described(query: &str) -> String {
-    format!("{BEFORE_DESCRIBED}{query}\n) AS edgepress_q ON false")
+    format!(
+        "SELECT edgepress_q.* FROM (VALUES (1)) AS edgepress_one(edgepress_n) \
+         LEFT JOIN ({query}\n) AS edgepress_q ON false"
+    )
 }
 
 /// The rows of `query`, ordered by `order_by`, if given, then so that equal rows only remain tied.
