@@ -78,10 +78,10 @@ pub(super) fn images(
     format!(
         "SELECT {} FROM {} AS edgepress_c WHERE {} AND \
          (edgepress_c.edgepress_mask < 0 OR edgepress_c.edgepress_mask & {bits} <> 0) GROUP BY {} \
-         HAVING SUM(IF(edgepress_c.edgepress_new, 1, -1)) <> 0",
+         HAVING SUM(IF(edgepress_c.edgepress_row & 1, 1, -1)) <> 0",
         list.join(", "),
         quoted(&change_table(source)),
-        changes.condition("edgepress_c.edgepress_id"),
+        changes.rows().condition("edgepress_c.edgepress_row"),
         group.join(", "),
     )
 }
@@ -91,8 +91,7 @@ impl Target<'_> {
     /// was stored in the table is refused.
     pub(super) fn change_table(&self) -> String {
         let mut sql = format!(
-            "CREATE TABLE {} (edgepress_id BIGINT NOT NULL, edgepress_new TINYINT NOT NULL, \
-             edgepress_mask BIGINT NOT NULL",
+            "CREATE TABLE {} (edgepress_row BIGINT NOT NULL PRIMARY KEY, edgepress_mask BIGINT NOT NULL",
             quoted(&change_table(self.id))
         );
         for column in &self.columns {
@@ -102,7 +101,7 @@ impl Target<'_> {
             }
             sql.push_str(" NULL DEFAULT NULL");
         }
-        sql + ", PRIMARY KEY (edgepress_id, edgepress_new)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
+        sql + ") ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
     }
 
     /// The triggers that capture this table.
@@ -114,8 +113,8 @@ impl Target<'_> {
             body,
         };
         let mut triggers = vec![
-            on("INSERT", "insert", self.table, self.caught(&self.row("1", "NEW"))),
-            on("DELETE", "delete", self.table, self.caught(&self.row("0", "OLD"))),
+            on("INSERT", "insert", self.table, self.caught(&self.row("NEW"))),
+            on("DELETE", "delete", self.table, self.caught(&self.row("OLD"))),
         ];
         triggers.extend(self.update().map(|body| on("UPDATE", "update", self.table, body)));
         for (number, ancestor) in self.ancestors.iter().enumerate() {
@@ -159,15 +158,16 @@ impl Target<'_> {
         format!("INSERT INTO {LOG} (source) VALUES ({});", self.id)
     }
 
-    fn values(&self, is_new: &str, mask: &str, row: &str) -> String {
+    fn values(&self, mask: &str, row: &str) -> String {
         let columns: String =
             self.columns.iter().map(|column| format!(", {row}.{}", quoted(&column.name))).collect();
-        format!("(LAST_INSERT_ID(), {is_new}, {mask}{columns})")
+        let place = if row == "NEW" { " + 1" } else { "" };
+        format!("(2 * LAST_INSERT_ID(){place}, {mask}{columns})")
     }
 
-    fn row(&self, is_new: &str, row: &str) -> String {
+    fn row(&self, row: &str) -> String {
         let into = quoted(&change_table(self.id));
-        format!("{} INSERT INTO {into} VALUES {};", self.log(), self.values(is_new, &ALL.to_string(), row))
+        format!("{} INSERT INTO {into} VALUES {};", self.log(), self.values(&ALL.to_string(), row))
     }
 
     fn update(&self) -> Option<String> {
@@ -186,8 +186,8 @@ impl Target<'_> {
             same.join(" AND "),
             self.log(),
             quoted(&change_table(self.id)),
-            self.values("0", &mask, "OLD"),
-            self.values("1", &mask, "NEW"),
+            self.values(&mask, "OLD"),
+            self.values(&mask, "NEW"),
         )))
     }
 }
