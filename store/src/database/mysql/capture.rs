@@ -3,7 +3,7 @@
 //! Owns our tables and triggers in it: what is installed, who publishes from it, what was seen. Refuses to
 //! write anything of the user's, and to hold up their statements for longer than a moment.
 
-mod ddl;
+pub(super) mod ddl;
 pub(super) mod names;
 mod plan;
 mod prune;
@@ -65,8 +65,8 @@ fn cannot_write(error: &sqlx::Error) -> DatabaseError {
             ": set log_bin_trust_function_creators = 1, or let a user with SUPER run the statements"
         }
         number if number::DENIED.contains(&number) => {
-            ": grant CREATE, DROP, TRIGGER, SELECT, INSERT, UPDATE and DELETE on the database, or let a user \
-             who has them run the statements"
+            ": grant CREATE, DROP, TRIGGER, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, SELECT, INSERT, UPDATE and \
+             DELETE on the database, or let a user who has them run the statements"
         }
         number::LOCK_WAIT_TIMEOUT => ": a table is in use without a pause; publish again later",
         _ => "",

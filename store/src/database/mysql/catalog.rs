@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::mysql::{MySqlColumn, MySqlConnection};
 use sqlx::{Column as _, Row as _};
 
+use super::capture::ddl::RECORD_BODY;
 use super::capture::names::{is_our_table, is_our_trigger};
 use super::text::normal;
 use super::types::Kind;
@@ -44,6 +45,8 @@ const CASCADES: &str = "SELECT CAST(r.TABLE_NAME AS CHAR), CAST(r.REFERENCED_TAB
 const TRIGGERS: &str = "SELECT CAST(TRIGGER_NAME AS CHAR), CAST(EVENT_OBJECT_TABLE AS CHAR), \
     CAST(EVENT_MANIPULATION AS CHAR), CAST(ACTION_STATEMENT AS CHAR) FROM information_schema.TRIGGERS \
     WHERE TRIGGER_SCHEMA = ? AND TRIGGER_NAME LIKE 'edgepress%'";
+const ROUTINES: &str = "SELECT CAST(COALESCE(ROUTINE_DEFINITION, '') AS CHAR) FROM information_schema.ROUTINES \
+    WHERE ROUTINE_SCHEMA = ? AND ROUTINE_NAME = 'edgepress_record'";
 /// MariaDB's JSON is a text with a check; MySQL, which has the type, does not read `/*M! */`.
 const ORIGIN: &str = "SELECT CAST(COLUMN_TYPE AS CHAR), /*M!100201 EXISTS (SELECT 1 FROM \
     information_schema.CHECK_CONSTRAINTS k WHERE k.CONSTRAINT_SCHEMA = c.TABLE_SCHEMA AND \
@@ -106,6 +109,10 @@ pub(super) struct Schema {
     /// Tables of ours.
     pub(super) ours: BTreeSet<String>,
     pub(super) triggers: Vec<FoundTrigger>,
+    /// Whether the procedure of ours is there, as we make it;
+    pub(super) has_record: bool,
+    /// or in any form.
+    pub(super) any_record: bool,
     /// How often tables were emptied on this server, where that does not show in each table's fingerprint.
     pub(super) emptied: Option<Emptied>,
     name: String,
@@ -122,6 +129,8 @@ impl Schema {
             cascades: Vec::new(),
             ours: BTreeSet::new(),
             triggers: Vec::new(),
+            has_record: false,
+            any_record: false,
             emptied: None,
             name: name.to_owned(),
         };
@@ -144,6 +153,11 @@ impl Schema {
             if is_our_trigger(&name) {
                 schema.triggers.push(FoundTrigger { name, table, event, body });
             }
+        }
+        for [body] in texts::<1>(connection, ROUTINES, name).await? {
+            schema.any_record = true;
+            // Who may not see it sees nothing.
+            schema.has_record = body.is_empty() || body == RECORD_BODY;
         }
         schema.catalog = Arc::new(catalog);
         Ok(schema)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::names::{LOG, change_table, trigger};
+use super::names::{RECORD, change_table, trigger};
 use super::ranges::Ranges;
 use crate::database::mysql::catalog::{Ancestor, ColumnDetails};
 use crate::database::mysql::text::quoted;
@@ -14,6 +14,16 @@ use crate::database::mysql::text::quoted;
 const MASK_BITS: usize = 62;
 /// The mask of a row that came or went: all of its columns did.
 const ALL: i64 = -1;
+
+/// What [`RECORD`] does. Under LOCK TABLES, MariaDB lets no trigger write to a table that several triggers name
+/// and somebody has read; but to one that all of them reach through one procedure.
+pub(in super::super) const RECORD_BODY: &str =
+    "BEGIN INSERT INTO edgepress_log (source, is_whole) VALUES (of_source, of_all); END";
+
+/// Makes the procedure that adds to the log.
+pub(super) fn record() -> String {
+    format!("CREATE PROCEDURE {RECORD} (of_source BIGINT, of_all TINYINT) MODIFIES SQL DATA {RECORD_BODY}")
+}
 
 /// A table and the columns of it that are captured.
 pub(super) struct Target<'a> {
@@ -151,11 +161,11 @@ impl Target<'_> {
 
     /// The whole table counts as changed.
     fn mark(&self) -> String {
-        format!("INSERT INTO {LOG} (source, is_whole) VALUES ({}, 1);", self.id)
+        format!("CALL {RECORD}({}, 1);", self.id)
     }
 
     fn log(&self) -> String {
-        format!("INSERT INTO {LOG} (source) VALUES ({});", self.id)
+        format!("CALL {RECORD}({}, 0);", self.id)
     }
 
     fn values(&self, mask: &str, row: &str) -> String {

@@ -10,6 +10,8 @@ pub(super) const LOG: &str = "edgepress_log";
 pub(super) const CONSUMER: &str = "edgepress_consumer";
 /// Releases about to be made current.
 pub(super) const INTENT: &str = "edgepress_intent";
+/// The procedure that adds to the log.
+pub(in super::super) const RECORD: &str = "edgepress_record";
 /// Images of a table's rows: the number of the captured table follows.
 const CHANGE: &str = "edgepress_change_";
 /// Triggers: the number of the captured table follows, then what they do.
