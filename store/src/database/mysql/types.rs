@@ -131,22 +131,23 @@ impl Kind {
     /// The value in `place` of a row.
     pub(super) fn value(self, row: &MySqlRow, place: usize) -> Result<Value, DatabaseError> {
         let raw = row.try_get_raw(place).map_err(super::failed)?;
-        let is_unsigned = raw.type_info().name().ends_with("UNSIGNED") || self == Self::Unsigned;
+        let type_info = raw.type_info().into_owned();
+        let is_unsigned = type_info.name().ends_with("UNSIGNED") || self == Self::Unsigned;
         let Some(bytes) = bytes_of(raw)? else { return Ok(Value::Null) };
+        // Grouped, bits come as an integer, whatever was announced.
+        let is_bits = type_info.name() == "BIT";
         Ok(match self {
             Self::Null => Value::Null,
-            Self::Bool => match bytes {
-                [truth @ (0 | 1)] => Value::Bool(*truth == 1),
+            Self::Bool => match integer(bytes, is_unsigned) {
+                Value::Int(truth @ (0 | 1)) => Value::Bool(truth == 1),
                 _ => Value::Unreadable(
                     "it is a TINYINT(1), a truth value, but neither 0 nor 1: select it + 0".into(),
                 ),
             },
             Self::Truth => Value::Bool(bytes.iter().any(|byte| *byte != 0)),
+            Self::Bits if is_bits => int(bytes.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte))),
+            Self::Bits => integer(bytes, true),
             Self::Int | Self::Unsigned => integer(bytes, is_unsigned),
-            Self::Bits => {
-                let bits = bytes.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-                int(bits)
-            }
             Self::Float | Self::Double => float(bytes)?,
             Self::Decimal | Self::Text | Self::LongText | Self::Other => Value::Text(text(bytes)?.into()),
             Self::Bytes | Self::LongBytes => Value::Bytes(bytes.into()),
