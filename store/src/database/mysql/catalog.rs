@@ -37,11 +37,12 @@ const KEYS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
     ORDER BY TABLE_NAME, SEQ_IN_INDEX";
 const VIEWS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COALESCE(VIEW_DEFINITION, '') AS CHAR) \
     FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ?";
+/// Each table's schema is given as a value: else the server opens the tables of all databases.
 const CASCADES: &str = "SELECT CAST(r.TABLE_NAME AS CHAR), CAST(r.REFERENCED_TABLE_NAME AS CHAR), \
     CAST(k.REFERENCED_COLUMN_NAME AS CHAR), CAST(r.UPDATE_RULE AS CHAR), CAST(r.DELETE_RULE AS CHAR) \
     FROM information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.KEY_COLUMN_USAGE k \
-    ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND \
-    k.TABLE_NAME = r.TABLE_NAME WHERE r.CONSTRAINT_SCHEMA = ? AND r.UNIQUE_CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA";
+    ON k.TABLE_SCHEMA = ? AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME \
+    WHERE r.CONSTRAINT_SCHEMA = ? AND r.UNIQUE_CONSTRAINT_SCHEMA = ?";
 const TRIGGERS: &str = "SELECT CAST(TRIGGER_NAME AS CHAR), CAST(EVENT_OBJECT_TABLE AS CHAR), \
     CAST(EVENT_MANIPULATION AS CHAR), CAST(ACTION_STATEMENT AS CHAR) FROM information_schema.TRIGGERS \
     WHERE TRIGGER_SCHEMA = ? AND TRIGGER_NAME LIKE 'edgepress%'";
@@ -309,14 +310,15 @@ impl Schema {
     }
 }
 
-/// Rows of texts.
+/// Rows of texts; every parameter is the schema.
 async fn texts<const N: usize>(
     connection: &mut MySqlConnection,
     sql: &'static str,
     schema: &str,
 ) -> Result<Vec<[String; N]>, sqlx::Error> {
     let mut all = Vec::new();
-    for row in sqlx::query(sql).bind(schema).fetch_all(connection).await? {
+    let query = sql.matches('?').fold(sqlx::query(sql), |query, _| query.bind(schema));
+    for row in query.fetch_all(connection).await? {
         let mut texts = [const { String::new() }; N];
         for (place, text) in texts.iter_mut().enumerate() {
             *text = row.try_get::<Option<String>, _>(place)?.unwrap_or_default();
@@ -378,7 +380,7 @@ pub(super) async fn refine(
 ) -> Result<(), sqlx::Error> {
     for (column, kind) in columns.iter().zip(kinds) {
         let sqlx::ColumnOrigin::Table(origin) = column.origin() else { continue };
-        if !matches!(kind, Kind::Text | Kind::LongText | Kind::Bits | Kind::Bytes) {
+        if !matches!(kind, Kind::LongText | Kind::Bits) {
             continue;
         }
         let Some((schema, table)) = origin.table.split_once('.') else { continue };

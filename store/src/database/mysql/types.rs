@@ -38,8 +38,6 @@ pub(super) enum Kind {
     Time,
     DateTime,
     Timestamp,
-    /// UUID, INET4, INET6: text that only they compare.
-    Other,
 }
 
 impl Kind {
@@ -87,12 +85,16 @@ impl Kind {
         })
     }
 
+    /// Whether the column it comes from may say more: JSON is a text of this collation in MariaDB.
+    pub(super) fn is_unsure(self, collation: &str) -> bool {
+        self == Self::Bits || self == Self::LongText && collation == "utf8mb4_bin"
+    }
+
     /// With what the schema says of the column it comes from.
     pub(super) fn refined(self, column_type: &str, is_json: bool) -> Self {
         match (self, column_type) {
             (Self::Bits, "bit(1)") => Self::Truth,
-            (Self::Text, "uuid" | "inet4" | "inet6") => Self::Other,
-            (Self::LongText | Self::Text, _) if is_json => Self::Json,
+            (Self::LongText, _) if is_json => Self::Json,
             _ => self,
         }
     }
@@ -101,7 +103,7 @@ impl Kind {
     pub(super) fn selected(self, column: &str) -> String {
         match self {
             // Their text has the declared digits.
-            Self::Date | Self::Time | Self::DateTime | Self::Timestamp | Self::Json | Self::Other => {
+            Self::Date | Self::Time | Self::DateTime | Self::Timestamp | Self::Json => {
                 format!("CAST({column} AS CHAR CHARACTER SET utf8mb4)")
             }
             _ => column.to_owned(),
@@ -149,7 +151,7 @@ impl Kind {
             Self::Bits => integer(bytes, true),
             Self::Int | Self::Unsigned => integer(bytes, is_unsigned),
             Self::Float | Self::Double => float(bytes)?,
-            Self::Decimal | Self::Text | Self::LongText | Self::Other => Value::Text(text(bytes)?.into()),
+            Self::Decimal | Self::Text | Self::LongText => Value::Text(text(bytes)?.into()),
             Self::Bytes | Self::LongBytes => Value::Bytes(bytes.into()),
             Self::Json => json(text(bytes)?),
             Self::Time => Value::Text(text(bytes)?.into()),
