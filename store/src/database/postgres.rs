@@ -159,7 +159,7 @@ fn hash(bytes: &[u8]) -> i64 {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Clean,
-    /// Rows of a cursor are left.
+    /// Rows of a cursor are left, or a setting.
     Left,
     /// A statement runs, failed, or was not waited for.
     Busy,
@@ -450,9 +450,9 @@ impl Snapshot for PostgresSnapshot {
             Include { query, described: &described, on: include.on, key: &key, order_by: None, limit: None };
         self.ready().await?.execute(sqlx::raw_sql("SET LOCAL enable_seqscan = off")).await.map_err(failed)?;
         let planned = AssertSqlSafe(wrap::planned(&include));
-        let plan = sqlx::query_scalar(planned).persistent(false).fetch_all(&mut *self.transaction).await;
-        // Whatever becomes of it, the setting is rolled back with it.
-        self.is_disturbed = true;
+        let plan = sqlx::query_scalar(planned).persistent(false).fetch_all(self.connection()).await;
+        // The setting is undone before the next statement.
+        self.state = State::Left;
         Ok(wrap::scans(&plan.map_err(failed)?))
     }
 
