@@ -84,8 +84,11 @@ impl Installing {
     /// Waits until nobody else installs here.
     async fn begin(database: &Mysql) -> Result<Self, DatabaseError> {
         let mut connection = database.opened.pool.acquire().await.map_err(failed)?.detach();
-        let waits =
-            format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}");
+        // The mode is kept with each trigger: it must take any date that was stored.
+        let waits = format!(
+            "SET SESSION lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}, \
+             sql_mode = CONCAT(@@sql_mode, ',ALLOW_INVALID_DATES')"
+        );
         connection.execute(AssertSqlSafe(waits)).await.map_err(failed)?;
         let lock = "SELECT GET_LOCK(LEFT(CONCAT('edgepress ', SHA1(DATABASE())), 64), ?)";
         let got: Option<i64> = sqlx::query_scalar(lock)
