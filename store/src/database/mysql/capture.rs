@@ -157,6 +157,7 @@ impl Capture for Mysql {
                 installed.notes.push(NO_PROCESS.to_owned());
             }
         }
+        self.found.lock().await.insert(consumer.to_owned(), schema.digest());
         Ok(installed)
     }
 
@@ -230,7 +231,8 @@ impl Capture for Mysql {
             return Ok(true);
         }
         let (plan, schema) = self.plan(&mut connection, None).await.map_err(failed)?;
-        if !plan.statements.is_empty() {
+        let is_found = self.found.lock().await.get(consumer) == Some(&schema.digest());
+        if !is_found || !plan.statements.is_empty() {
             return Ok(true);
         }
         let standing = Standing::read(&mut connection, &schema, Some(&then)).await.map_err(failed)?;
