@@ -148,7 +148,7 @@ fn served(is_postgres: bool) -> (String, impl Fn(&str)) {
     let at = url.clone();
     let execute = move |sql: &str| {
         let sql = if is_postgres { sql.to_owned() } else { sql.replace('"', "`") };
-        runtime.block_on(servers::execute(&at, &sql)).unwrap_or_else(|error| panic!("{error}: {:.200}", sql));
+        runtime.block_on(servers::execute(&at, &sql)).unwrap_or_else(|error| panic!("{error}: {sql:.200}"));
     };
     (url, execute)
 }

@@ -20,12 +20,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
+use edgepress_site::version::Version;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{
     AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _, Transaction,
     TypeInfo as _,
 };
+use tokio::sync::Mutex;
 
 use self::include::Joined;
 use self::open::{Opened, message};
@@ -52,6 +54,8 @@ const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 pub struct Mysql {
     opened: Arc<Opened>,
     versions: Versions,
+    /// The schema under which each consumer's capture was last found in place.
+    found: Mutex<HashMap<String, Version>>,
 }
 
 impl Mysql {
@@ -61,7 +65,7 @@ impl Mysql {
     /// When the URL names no database, when the server cannot be reached or refuses the user.
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
         let opened = Arc::new(open::open(url).await?);
-        Ok(Self { opened, versions: Versions::default() })
+        Ok(Self { opened, versions: Versions::default(), found: Mutex::default() })
     }
 
     async fn begin(&self) -> Result<MysqlSnapshot, DatabaseError> {

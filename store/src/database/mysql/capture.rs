@@ -84,8 +84,11 @@ impl Installing {
     /// Waits until nobody else installs here.
     async fn begin(database: &Mysql) -> Result<Self, DatabaseError> {
         let mut connection = database.opened.pool.acquire().await.map_err(failed)?.detach();
-        let waits =
-            format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}");
+        // The mode is kept with each trigger: it must take any date that was stored.
+        let waits = format!(
+            "SET SESSION lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}, \
+             sql_mode = CONCAT(@@sql_mode, ',ALLOW_INVALID_DATES')"
+        );
         connection.execute(AssertSqlSafe(waits)).await.map_err(failed)?;
         let lock = "SELECT GET_LOCK(LEFT(CONCAT('edgepress ', SHA1(DATABASE())), 64), ?)";
         let got: Option<i64> = sqlx::query_scalar(lock)
@@ -154,6 +157,7 @@ impl Capture for Mysql {
                 installed.notes.push(NO_PROCESS.to_owned());
             }
         }
+        self.found.lock().await.insert(consumer.to_owned(), schema.digest());
         Ok(installed)
     }
 
@@ -227,7 +231,8 @@ impl Capture for Mysql {
             return Ok(true);
         }
         let (plan, schema) = self.plan(&mut connection, None).await.map_err(failed)?;
-        if !plan.statements.is_empty() {
+        let is_found = self.found.lock().await.get(consumer) == Some(&schema.digest());
+        if !is_found || !plan.statements.is_empty() {
             return Ok(true);
         }
         let standing = Standing::read(&mut connection, &schema, Some(&then)).await.map_err(failed)?;

@@ -221,6 +221,13 @@ impl Schema {
         self.triggers.iter().filter(|trigger| trigger.name.starts_with(&prefix)).count()
     }
 
+    /// Differs whenever a table or a view was altered, made or dropped.
+    pub(super) fn digest(&self) -> Version {
+        let tables = self.catalog.tables.iter().map(|(table, facts)| (&table.name, &facts.fingerprint));
+        let views = self.catalog.views.iter().map(|(table, view)| (&table.name, &view.query));
+        Version::of(format!("{:?}", tables.chain(views).collect::<Vec<_>>()).as_bytes())
+    }
+
     pub(super) fn table(&self, name: &str) -> Table {
         Table { schema: self.name.clone(), name: name.to_owned() }
     }

@@ -163,3 +163,69 @@ async fn a_password_is_never_printed() {
     let database = Mysql::open(&url).await.unwrap();
     assert!(!format!("{database:?}").contains("secret"));
 }
+
+#[tokio::test]
+async fn the_data_version_follows_ddl() {
+    let (_url, database, other) = database("CREATE TABLE t (id INT PRIMARY KEY)").await;
+    let mut last = database.data_version().await.unwrap();
+    for script in [
+        "INSERT INTO t VALUES (1)",
+        "UPDATE t SET id = 2",
+        "BEGIN; DELETE FROM t; COMMIT",
+        "ALTER TABLE t ADD COLUMN name VARCHAR(9)",
+        "TRUNCATE t",
+        "CREATE VIEW v AS SELECT id FROM t",
+        "CREATE OR REPLACE VIEW v AS SELECT id, name FROM t",
+        "RENAME TABLE t TO u",
+        "DROP TABLE u",
+    ] {
+        other.execute(script).await;
+        let now = database.data_version().await.unwrap();
+        assert_ne!(now, last, "{script}");
+        last = now;
+    }
+}
+
+#[tokio::test]
+async fn altered_columns_are_read_as_they_are_now() {
+    let (_url, database, other) =
+        database("CREATE TABLE t (id INT, b BIT(1)); INSERT INTO t VALUES (7, b'1')").await;
+    let json = |text: &str| Value::Json(Arc::new(serde_json::from_str(text).unwrap()));
+    for (alter, expected) in [
+        ("SELECT 1", vec![Value::Int(7), Value::Bool(true)]),
+        ("ALTER TABLE t MODIFY id VARCHAR(9)", vec![text("7"), Value::Bool(true)]),
+        ("ALTER TABLE t MODIFY b BIT(2)", vec![text("7"), Value::Int(1)]),
+        ("ALTER TABLE t ADD j JSON FIRST", vec![Value::Null, text("7"), Value::Int(1)]),
+        ("UPDATE t SET j = '[]'", vec![json("[]"), text("7"), Value::Int(1)]),
+        (
+            "ALTER TABLE t MODIFY j LONGTEXT, MODIFY b TINYINT(1)",
+            vec![text("[]"), text("7"), Value::Bool(true)],
+        ),
+    ] {
+        other.execute(alter).await;
+        assert_eq!(rows(&database, "SELECT * FROM t").await, [expected], "{alter}");
+    }
+}
+
+/// With what is left of the query read to its end.
+#[tokio::test]
+async fn a_snapshot_goes_on_after_a_reader_left() {
+    let (_url, database, _other) = database(
+        "CREATE TABLE t (id INT PRIMARY KEY, x VARCHAR(1000));
+         INSERT INTO t SELECT seq, repeat('x', 1000) FROM seq_1_to_20000",
+    )
+    .await;
+    let mut snapshot = database.snapshot().await.unwrap();
+    for _ in 0..3 {
+        let mut rows = snapshot.rows("SELECT id, x FROM t", Order::By("id")).await.unwrap();
+        let batch = rows.batches.next().await.unwrap().unwrap();
+        assert!(!batch.is_empty() && batch.len() <= BATCH_ROWS);
+    }
+    let count = read(&mut *snapshot, "SELECT count(*) AS n FROM t", None).await.unwrap();
+    assert_eq!(count, [[Value::Int(20_000)]]);
+    let mut left = snapshot.rows("SELECT id, x FROM t", Order::Any).await.unwrap();
+    left.batches.next().await.unwrap().unwrap();
+    drop(left);
+    drop(snapshot);
+    assert_eq!(rows(&database, "SELECT 1 AS n").await, [[Value::Int(1)]]);
+}

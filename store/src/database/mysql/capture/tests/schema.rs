@@ -141,3 +141,17 @@ async fn truncate_is_noticed_without_the_right_to_see_numbers() {
     owned.run("TRUNCATE t").await;
     assert_eq!(owned.whole(&since).await, ["t"]);
 }
+
+#[tokio::test]
+async fn another_view_is_looked_at() {
+    let wanted: &[(&str, &[&str])] = &[("t", &["id"])];
+    let owned =
+        Owned::captured("CREATE TABLE t (id INT PRIMARY KEY); CREATE VIEW v AS SELECT id FROM t", wanted)
+            .await;
+    owned.publish(1).await;
+    assert!(!owned.is_behind().await);
+    owned.run("CREATE OR REPLACE VIEW v AS SELECT id + 1 AS id FROM t").await;
+    assert!(owned.is_behind().await);
+    owned.install(wanted).await;
+    assert!(!owned.is_behind().await);
+}
