@@ -69,6 +69,9 @@ pub struct Facts {
 pub struct Catalog {
     /// Whose SQL it speaks.
     pub dialect: Dialect,
+    /// The schemas where a name without one is looked for, the first one first; where there are none, there
+    /// is only one schema.
+    pub path: Vec<String>,
     /// Base tables; those of Edgepress itself are left out.
     pub tables: BTreeMap<Table, Facts>,
     /// Views, each with the SELECT behind it.
@@ -88,14 +91,22 @@ pub struct View {
 
 impl Catalog {
     /// What a name in a query means, if it is a table or a view: names are found as the database finds
-    /// them, whatever their case.
+    /// them, in the schema given or on the path; but one that differs in case only is found too, if there is
+    /// no other.
     #[must_use]
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Table> {
-        let is_same = |table: &&Table| {
-            table.name.eq_ignore_ascii_case(name)
-                && schema.is_none_or(|schema| table.schema.eq_ignore_ascii_case(schema))
-        };
-        self.tables.keys().chain(self.views.keys()).find(is_same)
+        let all = || self.tables.keys().chain(self.views.keys());
+        let same: [fn(&str, &str) -> bool; 2] = [|one, other| one == other, str::eq_ignore_ascii_case];
+        same.into_iter().find_map(|is_same| {
+            let find = |schema: Option<&str>| {
+                let is_there = |table: &&Table| schema.is_none_or(|schema| is_same(&table.schema, schema));
+                all().find(|table| is_same(&table.name, name) && is_there(table))
+            };
+            match schema {
+                None if !self.path.is_empty() => self.path.iter().find_map(|schema| find(Some(schema))),
+                schema => find(schema),
+            }
+        })
     }
 }
 

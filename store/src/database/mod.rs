@@ -7,6 +7,7 @@ pub mod capture;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod keys;
+mod postgres;
 #[cfg(any(test, feature = "testing"))]
 pub mod servers;
 mod sqlite;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
 use futures_util::stream::BoxStream;
 
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 use self::capture::{Capture, Catalog, Changes, Keys, Seen, Table};

@@ -110,6 +110,7 @@ impl Schema {
         let entries = entries(connection).await?;
         let mut catalog = Catalog {
             dialect: Dialect::Sqlite,
+            path: Vec::new(),
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             // Its functions live in programs; those of others are unknown to it.

@@ -1,0 +1,347 @@
+//! Capturing the edits of a PostgreSQL database.
+//!
+//! Owns our schema in it: what is installed, who publishes from it, what was seen. Refuses to write
+//! anything of the user's, and to let the user's statements wait behind ours for longer than a moment.
+
+mod ddl;
+pub(super) mod names;
+mod plan;
+pub(super) mod seen;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
+
+use self::names::{CONSUMER, INTENT, LOG, STATE};
+use self::plan::{Plan, There};
+use self::seen::{Moment, Standing, UNSEEN, is_there};
+use super::open::is_lock_missed;
+use super::{Postgres, catalog, failed, refused};
+use crate::database::DatabaseError;
+use crate::database::capture::{Capture, Consumer, Installed, Intent, Reads, Seen, Status};
+
+/// How long our DDL waits for a lock: the user's statements queue behind it meanwhile.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '200ms'";
+/// Tries to get it, and the pause between two; twice as long each time up to the longest.
+const LOCK_TRIES: u32 = 12;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Two installers at once go one after the other.
+const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtext('edgepress'), 1)";
+/// Plans made again because another installer was quicker.
+const PLAN_TRIES: u32 = 5;
+/// Intents kept for one consumer: one whose publishing keeps failing does not fill the disk.
+const MOST_INTENTS: i64 = 64;
+
+/// What was found in place: while the signature stays the same, nothing needs to be looked at.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<String, (String, Reads)>>);
+
+impl Known {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Reads)>> {
+        // It is only a memory, and every write of it is one step.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn is_in_place(&self, consumer: &str, signature: &str, reads: Option<&Reads>) -> bool {
+        self.lock().get(consumer).is_some_and(|(known, known_reads)| {
+            known == signature && reads.is_none_or(|reads| reads == known_reads)
+        })
+    }
+}
+
+/// The tables that are captured and may be read, and our own, as SQL text.
+pub(super) async fn captured_tables(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let sql = "\
+        SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND (\
+            (c.relnamespace = to_regnamespace('edgepress_capture') AND c.relkind = 'r') OR c.oid IN (\
+                SELECT t.tgrelid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
+                WHERE p.pronamespace = to_regnamespace('edgepress_capture'))) \
+        ORDER BY 1";
+    sqlx::query_scalar(sql).fetch_all(connection).await
+}
+
+/// A text that differs whenever the captured tables, our triggers or any view were altered: made of the
+/// transactions that wrote their entries in the system catalogs.
+async fn signature(connection: &mut PgConnection) -> sqlx::Result<String> {
+    let sql = "\
+        WITH ours AS MATERIALIZED (SELECT t.oid, t.xmin, t.tgrelid, t.tgfoid FROM pg_trigger t \
+            JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.pronamespace = to_regnamespace('edgepress_capture')), \
+        parts(part) AS (\
+            SELECT format('t%s.%s', oid, xmin) FROM ours \
+            UNION ALL SELECT format('f%s.%s', oid, xmin) FROM pg_proc WHERE pronamespace = to_regnamespace('edgepress_capture') \
+            UNION ALL SELECT format('c%s.%s.%s', oid, xmin, relfilenode) FROM pg_class WHERE oid IN (SELECT tgrelid FROM ours) \
+            UNION ALL SELECT format('n%s.%s', oid, xmin) FROM pg_class WHERE relnamespace = to_regnamespace('edgepress_capture') AND relkind = 'r' \
+            UNION ALL SELECT format('a%s.%s.%s', attrelid, attnum, xmin) FROM pg_attribute WHERE attrelid IN (SELECT tgrelid FROM ours) \
+            UNION ALL SELECT format('i%s.%s', inhrelid, xmin) FROM pg_inherits \
+            UNION ALL SELECT format('v%s.%s', oid, xmin) FROM pg_rewrite WHERE oid >= 16384) \
+        SELECT coalesce(md5(string_agg(part, ',' ORDER BY part)), '') FROM parts";
+    sqlx::query_scalar(sql).fetch_one(connection).await
+}
+
+/// Where a step of installing ended.
+enum Step {
+    Done,
+    /// Another installer was quicker.
+    Outdated,
+}
+
+impl Postgres {
+    async fn plan(&self, consumer: Option<(&str, &Reads)>) -> Result<Plan, DatabaseError> {
+        let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
+        let schema = catalog::read(connection).await.map_err(failed)?;
+        let there = There::read(connection).await.map_err(failed)?;
+        Ok(Plan::new(&schema, &there, consumer))
+    }
+
+    /// Runs statements in one transaction, whose locks it does not wait for long: it tries again later.
+    async fn run(&self, statements: &[String], next: Option<i64>) -> Result<Step, DatabaseError> {
+        let mut pause = LOCK_PAUSE;
+        for number in 1..=LOCK_TRIES {
+            match self.try_run(statements, next).await {
+                Err(error) if is_lock_missed(&error) && number < LOCK_TRIES => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) if is_lock_missed(&error) => {
+                    return Err(refused(format!(
+                        "capture cannot be installed now, because a transaction holds a lock and does not \
+                         end ({})",
+                        super::message(&error)
+                    )));
+                }
+                result => return result.map_err(failed),
+            }
+        }
+        Ok(Step::Outdated)
+    }
+
+    async fn try_run(&self, statements: &[String], next: Option<i64>) -> sqlx::Result<Step> {
+        let mut transaction = self.location.pool.begin().await?;
+        transaction.execute(LOCK_TIMEOUT).await?;
+        transaction.execute(ONE_AT_A_TIME).await?;
+        if let Some(next) = next {
+            let sql = format!("SELECT next FROM {STATE} FOR UPDATE");
+            let found: Option<i64> =
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut *transaction).await?;
+            if found != Some(next) {
+                return Ok(Step::Outdated);
+            }
+        }
+        for statement in statements {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(statement.as_str()))).await?;
+        }
+        transaction.commit().await?;
+        Ok(Step::Done)
+    }
+
+    /// Installs what is missing; whether anything was done, so that it is to be looked at again.
+    async fn try_install(
+        &self,
+        consumer: &str,
+        reads: &Reads,
+        installed: &mut Installed,
+    ) -> Result<bool, DatabaseError> {
+        let plan = self.plan(Some((consumer, reads))).await?;
+        if let Some(reason) = plan.refused {
+            return Err(refused(reason));
+        }
+        let mut is_done = !plan.first.is_empty() || !plan.makes.is_empty();
+        if !plan.first.is_empty() {
+            self.run(&plan.first, None).await?;
+        }
+        for make in plan.makes {
+            match self.run(&make.statements, Some(make.id)).await? {
+                Step::Done => installed.tables.push(make.table),
+                Step::Outdated => return Ok(true),
+            }
+        }
+        // What is left over costs a little, but nobody waits for it: a snapshot may hold its tables for long.
+        for drop in plan.drops.chunks(plan::STATEMENTS_OF_A_DROP) {
+            match self.try_run(drop, None).await {
+                Ok(_) => is_done = true,
+                Err(error) if is_lock_missed(&error) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        installed.notes = plan.notes;
+        Ok(is_done)
+    }
+
+    async fn signature(&self) -> Result<String, DatabaseError> {
+        let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
+        signature(connection).await.map_err(failed)
+    }
+
+    /// Whether everything was in place before, and nothing was altered since.
+    async fn is_in_place(&self, consumer: &str, reads: &Reads) -> Result<bool, DatabaseError> {
+        let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
+        let signature = signature(connection).await.map_err(failed)?;
+        if !self.known.is_in_place(consumer, &signature, Some(reads)) {
+            return Ok(false);
+        }
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {CONSUMER} WHERE name = $1)");
+        let is_registered = sqlx::query_scalar(AssertSqlSafe(sql)).bind(consumer).fetch_one(connection);
+        Ok(is_registered.await.unwrap_or(false))
+    }
+
+    async fn standing(&self, connection: &mut PgConnection) -> Result<Option<Standing>, DatabaseError> {
+        Standing::read(connection, self.location.has_system_identifier).await.map_err(failed)
+    }
+
+    /// Whether something came that the snapshot has not seen.
+    async fn is_anything_unseen(connection: &mut PgConnection, moment: &Moment) -> sqlx::Result<bool> {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {LOG} WHERE {UNSEEN})");
+        sqlx::query_scalar(AssertSqlSafe(sql)).bind(&moment.snapshot).fetch_one(connection).await
+    }
+}
+
+#[async_trait]
+impl Capture for Postgres {
+    async fn install(&self, consumer: &str, reads: &Reads) -> Result<Installed, DatabaseError> {
+        let mut installed = Installed::default();
+        if self.is_in_place(consumer, reads).await? {
+            return Ok(installed);
+        }
+        for _ in 0..PLAN_TRIES {
+            // Before it is looked at what is there: whatever is altered after this is noticed later.
+            let before = self.signature().await?;
+            if !self.try_install(consumer, reads, &mut installed).await? {
+                self.known.lock().insert(consumer.to_owned(), (before, reads.clone()));
+                return Ok(installed);
+            }
+        }
+        Err(refused(
+            "capture is altered by somebody else all the time: is another version publishing from here?",
+        ))
+    }
+
+    async fn statements(&self, consumer: &str, reads: &Reads) -> Result<Vec<String>, DatabaseError> {
+        let plan = self.plan(Some((consumer, reads))).await?;
+        match plan.refused {
+            Some(reason) => Err(refused(reason)),
+            None if plan.is_empty() => Ok(Vec::new()),
+            None => Ok(plan.statements()),
+        }
+    }
+
+    async fn status(&self) -> Result<Status, DatabaseError> {
+        self.read_status().await
+    }
+
+    async fn remove(&self) -> Result<bool, DatabaseError> {
+        let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
+        let there = There::read(connection).await.map_err(failed)?;
+        if !there.is_ours() {
+            return Ok(false);
+        }
+        self.known.lock().clear();
+        self.run(&["DROP SCHEMA edgepress_capture CASCADE".to_owned()], None).await?;
+        Ok(true)
+    }
+
+    async fn is_behind(&self, consumer: &str) -> Result<bool, DatabaseError> {
+        let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
+        if !self.known.is_in_place(consumer, &signature(connection).await.map_err(failed)?, None) {
+            return Ok(true);
+        }
+        let Some(standing) = self.standing(connection).await? else { return Ok(true) };
+        let sql = format!("SELECT seen FROM {CONSUMER} WHERE name = $1");
+        let seen: Option<Option<String>> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(consumer)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed)?;
+        let Some(seen) = seen.flatten() else { return Ok(true) };
+        let then = Moment::of(&seen);
+        if !then.is_comparable(&standing.moment) || then.sources != standing.moment.sources {
+            return Ok(true);
+        }
+        Self::is_anything_unseen(connection, &then).await.map_err(failed)
+    }
+
+    async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {
+        let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
+        if !is_there(connection).await.map_err(failed)? {
+            return Ok(None);
+        }
+        // One statement: consumption and intents are of one moment.
+        let sql = format!(
+            "SELECT true, 0::bigint, number, seen, state FROM {CONSUMER} WHERE name = $1 \
+             UNION ALL SELECT false, id, number, seen, state FROM {INTENT} WHERE consumer = $1 ORDER BY 1 DESC, 2"
+        );
+        let rows =
+            sqlx::query(AssertSqlSafe(sql)).bind(consumer).fetch_all(connection).await.map_err(failed)?;
+        let mut found = None;
+        for row in rows {
+            let intent = match row.try_get::<Option<i64>, _>(2).map_err(failed)? {
+                Some(number) => Some(Intent {
+                    number: u64::try_from(number).unwrap_or_default(),
+                    seen: Seen(row.try_get::<Option<String>, _>(3).map_err(failed)?.unwrap_or_default()),
+                    state: row.try_get::<Option<String>, _>(4).map_err(failed)?.unwrap_or_default(),
+                }),
+                None => None,
+            };
+            match (row.try_get(0).map_err(failed)?, &mut found) {
+                (true, _) => found = Some(Consumer { consumed: intent, intents: Vec::new() }),
+                (false, Some(found)) => found.intents.extend(intent),
+                (false, None) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    async fn intend(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
+        let mut transaction = self.location.pool.begin().await.map_err(failed)?;
+        let add = format!("INSERT INTO {INTENT} (consumer, number, seen, state) VALUES ($1, $2, $3, $4)");
+        sqlx::query(AssertSqlSafe(add))
+            .bind(consumer)
+            .bind(number(intent)?)
+            .bind(&intent.seen.0)
+            .bind(&intent.state)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let cut = format!(
+            "DELETE FROM {INTENT} WHERE consumer = $1 AND id <= (SELECT id FROM {INTENT} \
+             WHERE consumer = $1 ORDER BY id DESC LIMIT 1 OFFSET {MOST_INTENTS})"
+        );
+        sqlx::query(AssertSqlSafe(cut)).bind(consumer).execute(&mut *transaction).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn consume(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
+        let mut transaction = self.location.pool.begin().await.map_err(failed)?;
+        let set = format!("UPDATE {CONSUMER} SET number = $2, seen = $3, state = $4 WHERE name = $1");
+        let result = sqlx::query(AssertSqlSafe(set))
+            .bind(consumer)
+            .bind(number(intent)?)
+            .bind(&intent.seen.0)
+            .bind(&intent.state)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if result.rows_affected() == 0 {
+            return Err(refused(format!("nobody called {consumer} is registered here: publish again")));
+        }
+        let forget = format!("DELETE FROM {INTENT} WHERE consumer = $1");
+        sqlx::query(AssertSqlSafe(forget)).bind(consumer).execute(&mut *transaction).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn prune(&self, most: u64) -> Result<(), DatabaseError> {
+        self.prune_changes(most).await
+    }
+}
+
+fn number(intent: &Intent) -> Result<i64, DatabaseError> {
+    i64::try_from(intent.number).map_err(|_| refused("a release's number is at most 2^63 - 1"))
+}

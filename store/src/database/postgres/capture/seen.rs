@@ -1,0 +1,235 @@
+//! What a moment has seen of the changes, and what changed since.
+//!
+//! Owns the comparison of two moments. Every entry bears the number of its transaction, and a moment is the
+//! database's own snapshot: what was not visible in the one and is in the other came between them, however
+//! late it was committed. In doubt everything, or a whole table, may have changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::ddl::images;
+use super::names::{LOG, SOURCE, STATE};
+use crate::database::capture::{Changes, Images, Seen, Table};
+
+/// What [`Seen`] holds, as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) struct Moment {
+    /// Made at random when capture was installed.
+    pub(super) identity: String,
+    /// Which database of which cluster this is, and how often a replica took its place.
+    pub(super) cluster: String,
+    /// `pg_current_snapshot()`.
+    pub(super) snapshot: String,
+    /// By schema and name, the numbers of the captured tables; a table that is captured anew has another.
+    pub(super) sources: BTreeMap<String, BTreeMap<String, i64>>,
+}
+
+impl Moment {
+    pub(in super::super) fn seen(&self) -> Seen {
+        Seen(serde_json::to_string(self).expect("numbers and texts are valid JSON"))
+    }
+
+    /// Nothing in a text that is not ours: then it equals no moment.
+    pub(super) fn of(seen: &str) -> Self {
+        let moment: Self = serde_json::from_str(seen).unwrap_or_default();
+        let is_snapshot = moment.snapshot.bytes().all(|byte| byte.is_ascii_digit() || b":,".contains(&byte));
+        if is_snapshot { moment } else { Self::default() }
+    }
+
+    /// Whether two moments are of one database.
+    pub(super) fn is_comparable(&self, other: &Self) -> bool {
+        self.identity == other.identity && self.cluster == other.cluster
+    }
+
+    fn source(&self, table: &Table) -> Option<i64> {
+        self.sources.get(&table.schema)?.get(&table.name).copied()
+    }
+}
+
+/// A captured table.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) id: i64,
+    pub(super) table: Table,
+    pub(super) columns: Vec<String>,
+    /// What was installed for it.
+    pub(super) shape: String,
+}
+
+/// How our tables stand at one moment.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Standing {
+    pub(in super::super) moment: Moment,
+    /// A replica's snapshots do not say all that they see.
+    is_replica: bool,
+    /// In the order of their numbers; of one table the last counts.
+    pub(super) sources: Vec<Source>,
+}
+
+/// Whether the snapshot `$1` sees all that `other` does.
+pub(super) fn sees(one: &str, other: &str) -> String {
+    format!(
+        "(pg_snapshot_xmax({one}) >= pg_snapshot_xmax({other}) AND NOT EXISTS (SELECT 1 FROM \
+         pg_snapshot_xip({one}) AS x WHERE pg_visible_in_snapshot(x, {other})))"
+    )
+}
+
+impl Standing {
+    /// Nothing where capture is not installed, or nothing of it may be read.
+    pub(in super::super) async fn read(
+        connection: &mut PgConnection,
+        has_system_identifier: bool,
+    ) -> sqlx::Result<Option<Self>> {
+        if !is_there(connection).await? {
+            return Ok(None);
+        }
+        let system = match has_system_identifier {
+            true => "(SELECT system_identifier::text FROM pg_control_system())",
+            false => "''",
+        };
+        let state = format!(
+            "SELECT identity, pg_current_snapshot()::text, pg_is_in_recovery(), {system} || '/' || \
+             (SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || \
+             CASE WHEN pg_is_in_recovery() THEN '' \
+             ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END FROM {STATE}"
+        );
+        // Made after this moment: it is not there yet.
+        let Some(row) = sqlx::query(AssertSqlSafe(state)).fetch_optional(&mut *connection).await? else {
+            return Ok(None);
+        };
+        let mut moment = Moment {
+            identity: row.try_get(0)?,
+            cluster: row.try_get(3)?,
+            snapshot: row.try_get(1)?,
+            sources: BTreeMap::new(),
+        };
+        let sources = sources(connection).await?;
+        for Source { id, table, .. } in &sources {
+            moment.sources.entry(table.schema.clone()).or_default().insert(table.name.clone(), *id);
+        }
+        Ok(Some(Self { moment, is_replica: row.try_get(2)?, sources }))
+    }
+
+    /// Why everything may have changed since `then`, if it may.
+    async fn everything_since(
+        &self,
+        connection: &mut PgConnection,
+        then: &Moment,
+    ) -> sqlx::Result<Option<String>> {
+        let now = &self.moment;
+        if then.identity != now.identity {
+            return Ok(Some("capture was installed anew, or this is another database".to_owned()));
+        }
+        if then.cluster != now.cluster {
+            return Ok(Some("the database was copied, restored, or replaced by its replica".to_owned()));
+        }
+        if self.is_replica {
+            return Ok(Some("it is a replica, which does not tell changes apart".to_owned()));
+        }
+        let compare = format!(
+            "SELECT {}, pruned IS NULL OR {} FROM {STATE}",
+            sees("$1::text::pg_snapshot", "$2::text::pg_snapshot"),
+            sees("$2::text::pg_snapshot", "pruned"),
+        );
+        let (is_later, is_whole): (bool, bool) = sqlx::query_as(AssertSqlSafe(compare))
+            .bind(&now.snapshot)
+            .bind(&then.snapshot)
+            .fetch_one(connection)
+            .await?;
+        Ok(if !is_later {
+            Some("the database is older than what was published: a backup was restored".to_owned())
+        } else if !is_whole {
+            Some("changes were deleted before they were seen".to_owned())
+        } else {
+            None
+        })
+    }
+}
+
+/// Whether our tables are there, and may be read.
+pub(super) async fn is_there(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let sql = "SELECT coalesce((SELECT has_schema_privilege(n.oid, 'USAGE') \
+               AND (SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT')), false) FROM pg_class c \
+                    WHERE c.relnamespace = n.oid AND c.relname IN ('state', 'source', 'consumer', 'intent', 'log')) \
+               FROM pg_namespace n WHERE n.nspname = 'edgepress_capture'), false)";
+    sqlx::query_scalar(sql).fetch_one(connection).await
+}
+
+pub(super) async fn sources(connection: &mut PgConnection) -> sqlx::Result<Vec<Source>> {
+    let sql = format!("SELECT id, table_schema, table_name, columns, shape FROM {SOURCE} ORDER BY id");
+    let rows: Vec<(i64, String, String, String, String)> =
+        sqlx::query_as(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    let source = |(id, schema, name, columns, shape): (i64, String, String, String, String)| Source {
+        id,
+        table: Table { schema, name },
+        columns: serde_json::from_str(&columns).unwrap_or_default(),
+        shape,
+    };
+    Ok(rows.into_iter().map(source).collect())
+}
+
+/// Which entries of the log the snapshot in `$1` has not seen.
+pub(super) const UNSEEN: &str = "xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
+                                 AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)";
+
+/// What changed between `seen` and the moment of the connection's transaction.
+pub(in super::super) async fn changes(
+    connection: &mut PgConnection,
+    has_system_identifier: bool,
+    seen: &Seen,
+) -> sqlx::Result<Changes> {
+    let Some(standing) = Standing::read(connection, has_system_identifier).await? else {
+        return Ok(Changes {
+            seen: Seen(String::new()),
+            everything: Some("edits of the database are not captured".to_owned()),
+            whole: BTreeSet::new(),
+            tables: BTreeMap::new(),
+            oldest: None,
+        });
+    };
+    let then = Moment::of(&seen.0);
+    let now = &standing.moment;
+    let mut changes = Changes {
+        seen: now.seen(),
+        everything: standing.everything_since(connection, &then).await?,
+        whole: BTreeSet::new(),
+        tables: BTreeMap::new(),
+        oldest: None,
+    };
+    if !then.is_comparable(now) {
+        return Ok(changes);
+    }
+    let log = format!(
+        "SELECT source, bool_or(whole), sum(edits)::bigint, floor(extract(epoch FROM min(at)) * 1000)::bigint \
+         FROM {LOG} WHERE {UNSEEN} GROUP BY source"
+    );
+    let log: Vec<(i64, bool, i64, i64)> =
+        sqlx::query_as(AssertSqlSafe(log)).bind(&then.snapshot).fetch_all(connection).await?;
+    changes.oldest = log.iter().filter_map(|(.., at)| u64::try_from(*at).ok()).min();
+    if changes.everything.is_some() {
+        return Ok(changes);
+    }
+    for Source { id, table, columns, .. } in standing.sources {
+        if now.source(&table) != Some(id) {
+            continue;
+        }
+        let entry = log.iter().find(|(source, ..)| *source == id);
+        if then.source(&table) != Some(id) || entry.is_some_and(|(_, is_whole, ..)| *is_whole) {
+            changes.whole.insert(table);
+        } else if let Some((.., count, _)) = entry {
+            let count = count.unsigned_abs();
+            let since = then.snapshot.clone();
+            let source = Arc::new(move |wanted: &BTreeSet<String>| images(id, &columns, &since, wanted));
+            changes.tables.insert(table, Images { count, source });
+        }
+    }
+    if changes.is_empty() && then.sources == now.sources {
+        // Nothing that is recorded tells the two moments apart: transactions elsewhere ended.
+        changes.seen = seen.clone();
+    }
+    Ok(changes)
+}
