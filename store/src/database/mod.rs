@@ -7,6 +7,7 @@ pub mod capture;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod keys;
+mod mysql;
 mod postgres;
 #[cfg(any(test, feature = "testing"))]
 pub mod servers;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
 use futures_util::stream::BoxStream;
 
+pub use mysql::Mysql;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 

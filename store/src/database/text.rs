@@ -140,8 +140,9 @@ fn balanced(depth: u32) -> Result<(), DatabaseError> {
     if depth == 0 { Ok(()) } else { Err(refused("an opening parenthesis has no closing one")) }
 }
 
+/// What a token is, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Semicolon,
     Open,
     Close,
@@ -149,15 +150,16 @@ enum Kind {
     Other,
 }
 
+/// A token, and where it stands.
 #[derive(Clone, Copy)]
-struct Token {
-    start: usize,
-    end: usize,
-    kind: Kind,
+pub(super) struct Token {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) kind: Kind,
 }
 
 /// The tokens of `text`, without white space and comments. A word, a number or a quoted text is one.
-fn tokens(text: &str) -> impl Iterator<Item = Result<Token, &'static str>> {
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = Result<Token, &'static str>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {

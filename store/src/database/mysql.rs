@@ -1,0 +1,273 @@
+//! MariaDB and MySQL databases.
+//!
+//! Owns the connections to one database of a server and what is read through them. Refuses to write, but
+//! for our own tables and triggers where edits are captured.
+
+mod capture;
+mod catalog;
+mod include;
+mod open;
+#[cfg(test)]
+mod tests;
+mod text;
+mod types;
+mod version;
+mod wrap;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use edgepress_site::row::{Columns, Row, Value};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{
+    AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _, Transaction,
+    TypeInfo as _,
+};
+
+use self::include::Joined;
+use self::open::{Opened, message};
+use self::text::{order_terms, single_select};
+use self::types::{Described, Kind};
+use self::version::Versions;
+use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
+use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
+use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
+
+/// Rows in a batch at most,
+const BATCH_ROWS: usize = 500;
+/// and about how much memory they take.
+const BATCH_BYTES: usize = 4 << 20;
+/// Parents asked for in one statement.
+const MOST_PARENTS: usize = 10_000;
+/// Takes its snapshot now, not at the first read.
+const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+/// A database of a MariaDB or MySQL server.
+#[derive(Debug)]
+pub struct Mysql {
+    opened: Arc<Opened>,
+    versions: Versions,
+}
+
+impl Mysql {
+    /// Opens the database that `url` (`mysql://user:password@host/database`, `mariadb:` too) names.
+    ///
+    /// # Errors
+    /// When the URL names no database, when the server cannot be reached or refuses the user.
+    pub async fn open(url: &str) -> Result<Self, DatabaseError> {
+        let opened = Arc::new(open::open(url).await?);
+        Ok(Self { opened, versions: Versions::default() })
+    }
+
+    async fn begin(&self) -> Result<MysqlSnapshot, DatabaseError> {
+        let transaction = self.opened.pool.begin_with(BEGIN).await.map_err(failed)?;
+        Ok(MysqlSnapshot {
+            opened: Arc::clone(&self.opened),
+            transaction,
+            described: HashMap::new(),
+            catalog: None,
+        })
+    }
+}
+
+#[async_trait]
+impl Database for Mysql {
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, DatabaseError> {
+        Ok(Box::new(self.begin().await?))
+    }
+
+    async fn columns(&self, query: &str) -> Result<Columns, DatabaseError> {
+        Ok(self.begin().await?.describe(&single_select(query)?).await?.columns)
+    }
+
+    async fn data_version(&self) -> Result<i64, DatabaseError> {
+        self.versions.now(&self.opened.pool).await.map_err(failed)
+    }
+
+    fn capture(&self) -> Option<&dyn Capture> {
+        Some(self)
+    }
+}
+
+/// One moment of a database; rolled back when dropped. What a reader leaves unread of a query is read to
+/// its end, and thrown away, before the next one: the protocol knows no other way.
+struct MysqlSnapshot {
+    opened: Arc<Opened>,
+    transaction: Transaction<'static, sqlx::MySql>,
+    /// The queries seen so far.
+    described: HashMap<String, Described>,
+    catalog: Option<Arc<catalog::Schema>>,
+}
+
+impl MysqlSnapshot {
+    /// The columns of `query`, a [`single_select`].
+    async fn describe(&mut self, query: &str) -> Result<Described, DatabaseError> {
+        if let Some(described) = self.described.get(query) {
+            return Ok(described.clone());
+        }
+        let described = describe(&mut self.transaction, query, true).await?;
+        self.described.insert(query.to_owned(), described.clone());
+        Ok(described)
+    }
+
+    async fn schema(&mut self) -> Result<Arc<catalog::Schema>, DatabaseError> {
+        if let Some(schema) = &self.catalog {
+            return Ok(Arc::clone(schema));
+        }
+        let schema =
+            catalog::Schema::read(&mut self.transaction, &self.opened.schema).await.map_err(failed)?;
+        let schema = Arc::new(schema);
+        self.catalog = Some(Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// Runs an include for keys that are few enough; one list for each.
+    async fn included_chunk(
+        &mut self,
+        include: &IncludeQuery<'_>,
+        described: &Described,
+        keys: &[&[Value]],
+    ) -> Result<Vec<Vec<Row>>, DatabaseError> {
+        let joined = Joined::new(described, include.on, keys);
+        let sql = wrap::included(include.query, described, &joined, include.order_by, include.limit);
+        let mut lists = vec![Vec::new(); keys.len()];
+        let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(joined.keys).fetch(&mut *self.transaction);
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(failed)?;
+            let place = Kind::Int.value(&row, described.kinds.len())?;
+            let Value::Int(ordinal) = place else { continue };
+            let list = usize::try_from(ordinal - 1).ok().and_then(|place| lists.get_mut(place));
+            list.ok_or_else(|| refused("the server gave a row to no parent"))?.push(described.row(&row)?.0);
+        }
+        Ok(lists)
+    }
+}
+
+/// The columns of `query`, a [`single_select`]; `is_site` if it is the site's own, whose names are checked.
+async fn describe(
+    connection: &mut MySqlConnection,
+    query: &str,
+    is_site: bool,
+) -> Result<Described, DatabaseError> {
+    let statement = connection.prepare(AssertSqlSafe(query).into_sql_str()).await.map_err(failed)?;
+    if statement.parameters().is_some_and(|parameters| parameters.either(<[_]>::len, |count| count) > 0) {
+        return Err(refused("the query has parameters (?): write their values"));
+    }
+    let names: Vec<String> = statement.columns().iter().map(|column| column.name().to_owned()).collect();
+    let columns: Columns = names.iter().map(|name| Arc::from(name.as_str())).collect();
+    if is_site {
+        check_names(&columns)?;
+    }
+    let probe = AssertSqlSafe(wrap::collations(query, &names));
+    let collations = sqlx::query(probe).fetch_one(&mut *connection).await.map_err(failed)?;
+    let collations = pairs(&collations, names.len()).map_err(failed)?;
+    let mut kinds = Vec::with_capacity(names.len());
+    for (column, (charset, _)) in statement.columns().iter().zip(&collations) {
+        kinds.push(Kind::of(column.name(), column.type_info().name(), charset)?);
+    }
+    catalog::refine(connection, statement.columns(), &mut kinds).await.map_err(failed)?;
+    Ok(Described { columns, kinds: kinds.into(), collations: collations.into() })
+}
+
+fn pairs(row: &MySqlRow, count: usize) -> Result<Vec<(String, String)>, sqlx::Error> {
+    let text = |place: usize| row.try_get::<Option<String>, _>(place).map(Option::unwrap_or_default);
+    (0..count).map(|place| Ok((text(2 * place)?, text(2 * place + 1)?))).collect()
+}
+
+/// A query's rows that come one after the other, in batches.
+fn batches<'a>(
+    rows: BoxStream<'a, Result<MySqlRow, sqlx::Error>>,
+    described: Described,
+) -> BoxStream<'a, Result<Vec<Row>, DatabaseError>> {
+    let batches = stream::try_unfold(Some(rows), move |rows| {
+        let described = described.clone();
+        async move {
+            let Some(mut rows) = rows else { return Ok(None) };
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while batch.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+                let Some(row) = rows.next().await else {
+                    return Ok((!batch.is_empty()).then_some((batch, None)));
+                };
+                let (row, size) = described.row(&row.map_err(failed)?)?;
+                batch.push(row);
+                bytes += size;
+            }
+            Ok(Some((batch, Some(rows))))
+        }
+    });
+    batches.boxed()
+}
+
+#[async_trait]
+impl Snapshot for MysqlSnapshot {
+    async fn rows<'a>(&'a mut self, query: &'a str, order: Order<'a>) -> Result<Rows<'a>, DatabaseError> {
+        let query = single_select(query)?;
+        let described = self.describe(&query).await?;
+        let terms = if let Order::By(order_by) = order { order_terms(order_by)? } else { String::new() };
+        let order = if let Order::By(_) = order { Order::By(&terms) } else { order };
+        let sql = AssertSqlSafe(wrap::rows(&query, &described, order));
+        let columns = Arc::clone(&described.columns);
+        let rows = sqlx::query(sql).fetch(&mut *self.transaction);
+        Ok(Rows { columns, batches: batches(rows, described) })
+    }
+
+    async fn included(
+        &mut self,
+        include: IncludeQuery<'_>,
+        parents: &[Vec<Value>],
+    ) -> Result<Vec<Vec<Row>>, DatabaseError> {
+        let query = single_select(include.query)?;
+        let order_by = include.order_by.map(order_terms).transpose()?;
+        let described = self.describe(&query).await?;
+        check_keys(include.on, &described.columns, parents)?;
+        let include = IncludeQuery { query: &query, order_by: order_by.as_deref(), ..include };
+        let (keys, wanted) = distinct_keys(parents);
+        let mut lists = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(MOST_PARENTS) {
+            lists.extend(self.included_chunk(&include, &described, chunk).await?.into_iter().map(Some));
+        }
+        Ok(hand_out(lists, &wanted))
+    }
+
+    async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError> {
+        Ok(Arc::clone(&self.schema().await?.catalog))
+    }
+
+    async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError> {
+        let query = single_select(query)?;
+        self.describe(&query).await?;
+        Ok(self.schema().await?.tables(&query))
+    }
+
+    async fn changes(&mut self, seen: &Seen) -> Result<Changes, DatabaseError> {
+        let schema = self.schema().await?;
+        capture::changes(&mut self.transaction, &schema, seen).await.map_err(failed)
+    }
+
+    async fn seen(&mut self) -> Result<Option<Seen>, DatabaseError> {
+        let schema = self.schema().await?;
+        capture::seen(&mut self.transaction, &schema).await.map_err(failed)
+    }
+
+    async fn keys(&mut self, query: &str, most: usize) -> Result<Keys, DatabaseError> {
+        let query = single_select(query)?;
+        let sql = AssertSqlSafe(query.as_str()).into_sql_str();
+        let width = self.transaction.prepare(sql).await.map_err(failed)?.columns().len();
+        let query = wrap::numbered(&query, width);
+        let described = describe(&mut self.transaction, &query, false).await?;
+        let sql = AssertSqlSafe(wrap::distinct(&query, &described, most));
+        let rows = sqlx::query(sql).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+        if rows.len() > most {
+            return Ok(Keys::TooMany);
+        }
+        let keys = rows.iter().map(|row| Ok(described.row(row)?.0.values));
+        Ok(Keys::All(keys.collect::<Result<_, DatabaseError>>()?))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+fn failed(error: sqlx::Error) -> DatabaseError {
+    refused(message(&error))
+}

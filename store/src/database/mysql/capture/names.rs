@@ -1,0 +1,40 @@
+//! What is ours in a user's database, by name. Refuses to touch anything else.
+
+/// Which capture this is, and what it lost.
+pub(super) const STATE: &str = "edgepress_state";
+/// The captured tables.
+pub(super) const SOURCE: &str = "edgepress_source";
+/// One row for each change, of all tables.
+pub(super) const LOG: &str = "edgepress_log";
+/// Who publishes from this database.
+pub(super) const CONSUMER: &str = "edgepress_consumer";
+/// Releases about to be made current.
+pub(super) const INTENT: &str = "edgepress_intent";
+/// Images of a table's rows: the number of the captured table follows.
+const CHANGE: &str = "edgepress_change_";
+/// Triggers: the number of the captured table follows, then what they do.
+const TRIGGER: &str = "edgepress_on_";
+
+/// The table with the images of a captured table's rows.
+pub(super) fn change_table(source: i64) -> String {
+    format!("{CHANGE}{source}")
+}
+
+/// A trigger for a captured table: numbers, since names of triggers have at most 64 characters.
+pub(super) fn trigger(source: i64, does: &str) -> String {
+    format!("{TRIGGER}{source}_{does}")
+}
+
+fn is_numbered(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Whether a table of this name is ours.
+pub(in super::super) fn is_our_table(name: &str) -> bool {
+    [STATE, SOURCE, LOG, CONSUMER, INTENT].contains(&name) || is_numbered(name, CHANGE)
+}
+
+/// Whether a trigger of this name is ours.
+pub(in super::super) fn is_our_trigger(name: &str) -> bool {
+    is_numbered(name, TRIGGER)
+}

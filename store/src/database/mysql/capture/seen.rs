@@ -1,0 +1,219 @@
+//! What a moment has seen of the changes, and what changed since.
+//!
+//! Owns the comparison of two moments: in doubt everything, or a whole table, may have changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sqlx::mysql::MySqlConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::ddl::images;
+use super::names::{LOG, SOURCE, STATE};
+use super::plan::is_there;
+use super::ranges::Ranges;
+use crate::database::capture::{Changes, Images, Seen};
+use crate::database::mysql::catalog::{ColumnDetails, Schema};
+
+/// Gaps that are remembered at most; with more, the next look finds everything changed.
+const MOST_GAPS: usize = 20_000;
+
+/// What [`Seen`] holds, as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Moment {
+    /// Made at random when capture was installed.
+    pub(super) identity: String,
+    /// No change with a higher number was seen,
+    pub(super) high: i64,
+    /// nor any of these: of transactions that went on or were undone, or deleted since.
+    pub(super) gaps: Ranges,
+    /// How often changes were lost.
+    pub(super) lost: i64,
+    /// By captured table; differs when any of its rows may have changed without a record.
+    pub(super) marks: BTreeMap<String, String>,
+}
+
+impl Moment {
+    pub(super) fn seen(&self) -> Seen {
+        Seen(serde_json::to_string(self).expect("numbers and texts are valid JSON"))
+    }
+
+    /// Nothing in a text that is not ours: then it equals no moment.
+    pub(super) fn of(seen: &str) -> Self {
+        serde_json::from_str(seen).unwrap_or_default()
+    }
+
+    /// All changes up to this one were seen, as far as there are any.
+    fn level(&self) -> i64 {
+        self.gaps.first().map_or(self.high, |first| first - 1)
+    }
+
+    /// Which of `changes` were not seen.
+    pub(super) fn unseen(&self, changes: &Ranges) -> Ranges {
+        let mut unseen = changes.and(&self.gaps);
+        unseen.0.extend(changes.without(&Ranges(vec![(i64::MIN, self.high)])).0);
+        unseen
+    }
+}
+
+/// A captured table.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) columns: Vec<ColumnDetails>,
+}
+
+/// How our tables stand at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) moment: Moment,
+    /// The highest change that was deleted.
+    pub(super) pruned: i64,
+    pub(super) sources: Vec<Source>,
+    /// The number of the table captured next.
+    pub(super) next: i64,
+    /// The changes that are there, from where they were asked for.
+    pub(super) there: Ranges,
+}
+
+impl Standing {
+    /// Nothing where capture is not installed. Of the changes, those after what `then` saw without a gap,
+    /// or, without it, after those that are settled.
+    pub(super) async fn read(
+        connection: &mut MySqlConnection,
+        schema: &Schema,
+        then: Option<&Moment>,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        if !is_there(schema) {
+            return Ok(None);
+        }
+        let state = format!("SELECT identity, pruned, lost, next, settled FROM {STATE}");
+        let row = sqlx::query(AssertSqlSafe(state)).fetch_optional(&mut *connection).await?;
+        let Some(row) = row else { return Ok(None) };
+        let (pruned, settled): (i64, i64) = (row.try_get(1)?, row.try_get(4)?);
+        let from = then.map_or(settled, |then| then.level().min(settled));
+        let there = there(connection, from).await?;
+        let high = there.last().unwrap_or_default().max(pruned).max(settled);
+        let mut standing = Self {
+            moment: Moment {
+                identity: row.try_get(0)?,
+                high,
+                gaps: there.gaps(settled + 1, high),
+                lost: row.try_get(2)?,
+                marks: BTreeMap::new(),
+            },
+            pruned,
+            sources: Vec::new(),
+            next: row.try_get(3)?,
+            there,
+        };
+        if standing.moment.gaps.0.len() > MOST_GAPS {
+            // Such a moment has seen nothing of this capture.
+            standing.moment.identity.push_str(" with too many gaps");
+            standing.moment.gaps = Ranges::default();
+        }
+        standing.read_sources(connection, schema).await?;
+        Ok(Some(standing))
+    }
+
+    async fn read_sources(
+        &mut self,
+        connection: &mut MySqlConnection,
+        schema: &Schema,
+    ) -> Result<(), sqlx::Error> {
+        let sources = format!("SELECT id, name, columns_ FROM {SOURCE} ORDER BY id");
+        for row in sqlx::query(AssertSqlSafe(sources)).fetch_all(connection).await? {
+            let (id, name, columns): (i64, String, String) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let facts = schema.catalog.tables.get(&schema.table(&name));
+            let fingerprint = facts.map_or("none", |facts| facts.fingerprint.as_str());
+            self.moment.marks.insert(name.clone(), format!("{id} {fingerprint}"));
+            let columns = serde_json::from_str(&columns).unwrap_or_default();
+            self.sources.push(Source { id, name, columns });
+        }
+        Ok(())
+    }
+
+    /// Why everything may have changed since `then`, if it may.
+    fn everything_since(&self, then: &Moment) -> Option<String> {
+        let now = &self.moment;
+        let reason = if then.identity != now.identity {
+            "capture was installed anew, or this is another database"
+        } else if then.high > now.high {
+            "the database is older than what was published: a backup was restored"
+        } else if then.lost != now.lost || then.high < self.pruned {
+            "changes were deleted before they were seen"
+        } else {
+            return None;
+        };
+        Some(reason.to_owned())
+    }
+}
+
+/// The changes with higher numbers than `from` that this transaction sees.
+pub(super) async fn there(connection: &mut MySqlConnection, from: i64) -> Result<Ranges, sqlx::Error> {
+    let islands = format!(
+        "SELECT MIN(id), MAX(id) FROM (SELECT id, id - ROW_NUMBER() OVER (ORDER BY id) AS island \
+         FROM {LOG} WHERE id > ?) changes GROUP BY island ORDER BY 1"
+    );
+    let islands = sqlx::query_as(AssertSqlSafe(islands)).bind(from).fetch_all(connection);
+    islands.await.map(Ranges)
+}
+
+/// What changed between `seen` and now, read in one transaction.
+pub(in super::super) async fn changes(
+    connection: &mut MySqlConnection,
+    schema: &Schema,
+    seen: &Seen,
+) -> Result<Changes, sqlx::Error> {
+    let then = Moment::of(&seen.0);
+    let mut changes = Changes {
+        seen: Seen(String::new()),
+        everything: Some("edits of the database are not captured".to_owned()),
+        whole: BTreeSet::new(),
+        tables: BTreeMap::new(),
+        oldest: None,
+    };
+    let Some(standing) = Standing::read(connection, schema, Some(&then)).await? else { return Ok(changes) };
+    changes.seen = standing.moment.seen();
+    changes.everything = standing.everything_since(&then);
+    let fresh = then.unseen(&standing.there);
+    let counts = format!(
+        "SELECT source, COUNT(*), CAST(MAX(is_whole) AS SIGNED), \
+         CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS SIGNED) FROM {LOG} WHERE {} GROUP BY source",
+        fresh.condition("id")
+    );
+    let counts: Vec<(i64, i64, i64, i64)> = match fresh.is_empty() {
+        true => Vec::new(),
+        false => sqlx::query_as(AssertSqlSafe(counts)).fetch_all(connection).await?,
+    };
+    let oldest = counts.iter().map(|(.., at)| *at).min();
+    changes.oldest = oldest.and_then(|oldest| u64::try_from(oldest).ok());
+    if changes.everything.is_some() {
+        return Ok(changes);
+    }
+    let now = &standing.moment;
+    for Source { id, name, columns } in standing.sources {
+        let table = schema.table(&name);
+        let found = counts.iter().find(|(source, ..)| *source == id);
+        if then.marks.get(&name) != now.marks.get(&name) || found.is_some_and(|(_, _, whole, _)| *whole != 0)
+        {
+            changes.whole.insert(table);
+        } else if let Some((_, count, ..)) = found {
+            let fresh = fresh.clone();
+            let source = Arc::new(move |wanted: &BTreeSet<String>| images(id, &columns, &fresh, wanted));
+            changes.tables.insert(table, Images { count: count.unsigned_abs(), source });
+        }
+    }
+    Ok(changes)
+}
+
+/// What this moment has seen.
+pub(in super::super) async fn seen(
+    connection: &mut MySqlConnection,
+    schema: &Schema,
+) -> Result<Option<Seen>, sqlx::Error> {
+    Ok(Standing::read(connection, schema, None).await?.map(|standing| standing.moment.seen()))
+}

@@ -1,0 +1,444 @@
+//! The tables and views of a database, and which of them a query names.
+//!
+//! Owns what the information schema says. It says it of now, not of the snapshot: a table altered in
+//! between is one that the snapshot can no longer read, and the server says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use edgepress_site::version::Version;
+use serde::{Deserialize, Serialize};
+use sqlx::mysql::{MySqlColumn, MySqlConnection};
+use sqlx::{Column as _, Row as _};
+
+use super::capture::names::{is_our_table, is_our_trigger};
+use super::text::normal;
+use super::types::Kind;
+use crate::database::capture::{Catalog, Column, Dialect, Facts, Table, View};
+use crate::database::text::{Kind as TokenKind, tokens};
+
+const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_TYPE AS CHAR), CAST(ENGINE AS CHAR), \
+    CAST(CREATE_TIME AS CHAR), COALESCE(CREATE_TIME > NOW() - INTERVAL 2 SECOND, 0) + 0, \
+    CAST(SYSDATE(6) AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?";
+const COLUMNS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR), \
+    CAST(COLUMN_TYPE AS CHAR), CAST(CHARACTER_SET_NAME AS CHAR), CAST(COLLATION_NAME AS CHAR), \
+    CAST(COALESCE(GENERATION_EXPRESSION, '') AS CHAR) FROM information_schema.COLUMNS \
+    WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION";
+const KEYS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
+    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND INDEX_NAME = 'PRIMARY' \
+    ORDER BY TABLE_NAME, SEQ_IN_INDEX";
+const VIEWS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COALESCE(VIEW_DEFINITION, '') AS CHAR) \
+    FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ?";
+const CASCADES: &str = "SELECT CAST(r.TABLE_NAME AS CHAR), CAST(r.REFERENCED_TABLE_NAME AS CHAR), \
+    CAST(k.REFERENCED_COLUMN_NAME AS CHAR), CAST(r.UPDATE_RULE AS CHAR), CAST(r.DELETE_RULE AS CHAR) \
+    FROM information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.KEY_COLUMN_USAGE k \
+    ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND \
+    k.TABLE_NAME = r.TABLE_NAME WHERE r.CONSTRAINT_SCHEMA = ? AND r.UNIQUE_CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA";
+const TRIGGERS: &str = "SELECT CAST(TRIGGER_NAME AS CHAR), CAST(EVENT_OBJECT_TABLE AS CHAR), \
+    CAST(EVENT_MANIPULATION AS CHAR), CAST(ACTION_STATEMENT AS CHAR) FROM information_schema.TRIGGERS \
+    WHERE TRIGGER_SCHEMA = ? AND TRIGGER_NAME LIKE 'edgepress%'";
+/// MariaDB's JSON is a text with a check; MySQL, which has the type, does not read `/*M! */`.
+const ORIGIN: &str = "SELECT CAST(COLUMN_TYPE AS CHAR), /*M!100201 EXISTS (SELECT 1 FROM \
+    information_schema.CHECK_CONSTRAINTS k WHERE k.CONSTRAINT_SCHEMA = c.TABLE_SCHEMA AND \
+    k.TABLE_NAME = c.TABLE_NAME AND k.CHECK_CLAUSE = CONCAT('json_valid(`', c.COLUMN_NAME, '`)')) + */ 0 \
+    FROM information_schema.COLUMNS c WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND COLUMN_NAME = ?";
+
+/// A column, beyond what the catalog says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ColumnDetails {
+    pub(super) name: String,
+    /// As it is written in CREATE TABLE.
+    pub(super) column_type: String,
+    pub(super) charset: Option<String>,
+    pub(super) collation: Option<String>,
+}
+
+/// A column that a foreign key refers to, if the key changes rows of its own table.
+#[derive(Debug, Clone)]
+struct Cascade {
+    child: String,
+    parent: String,
+    column: String,
+    on_update: bool,
+    on_delete: bool,
+}
+
+/// A table whose edits change rows of another without firing a trigger there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ancestor {
+    pub(super) table: String,
+    /// Columns whose change does.
+    pub(super) columns: BTreeSet<String>,
+    /// Whether a row that goes does.
+    pub(super) on_delete: bool,
+}
+
+/// A trigger of ours.
+#[derive(Debug, Clone)]
+pub(super) struct FoundTrigger {
+    pub(super) name: String,
+    pub(super) table: String,
+    pub(super) event: String,
+    pub(super) body: String,
+}
+
+/// Everything read from the information schema at once.
+#[derive(Debug)]
+pub(super) struct Schema {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) details: BTreeMap<Table, Vec<ColumnDetails>>,
+    cascades: Vec<Cascade>,
+    /// Tables of ours.
+    pub(super) ours: BTreeSet<String>,
+    pub(super) triggers: Vec<FoundTrigger>,
+    /// Tables so young that a change of theirs may not show in the time of their making.
+    pub(super) young: BTreeSet<Table>,
+    name: String,
+}
+
+impl Schema {
+    /// Reads what is there now.
+    pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> Result<Self, sqlx::Error> {
+        let mut catalog =
+            Catalog { dialect: Dialect::Mysql, path: Vec::new(), tables: BTreeMap::new(), views: BTreeMap::new(), routines: BTreeSet::new() };
+        let mut schema = Self {
+            catalog: Arc::new(catalog.clone()),
+            details: BTreeMap::new(),
+            cascades: Vec::new(),
+            ours: BTreeSet::new(),
+            triggers: Vec::new(),
+            young: BTreeSet::new(),
+            name: name.to_owned(),
+        };
+        let mut views = schema.read_tables(connection, &mut catalog).await?;
+        schema.read_columns(connection, &mut catalog, &mut views).await?;
+        for (table, column) in texts::<2>(connection, KEYS, name).await?.into_iter().map(|[t, c]| (t, c)) {
+            if let Some(facts) = catalog.tables.get_mut(&schema.table(&table)) {
+                facts.key.push(column);
+            }
+        }
+        for [view, query] in texts::<2>(connection, VIEWS, name).await? {
+            let view = schema.table(&view);
+            if let Some(columns) = views.remove(&view) {
+                catalog.views.insert(view, View { query, columns });
+            }
+        }
+        schema.read_cascades(connection).await?;
+        for [name, table, event, body] in texts::<4>(connection, TRIGGERS, name).await? {
+            if is_our_trigger(&name) {
+                schema.triggers.push(FoundTrigger { name, table, event, body });
+            }
+        }
+        schema.catalog = Arc::new(catalog);
+        Ok(schema)
+    }
+
+    pub(super) fn table(&self, name: &str) -> Table {
+        Table { schema: self.name.clone(), name: name.to_owned() }
+    }
+
+    /// The base tables; and the views, still without columns.
+    async fn read_tables(
+        &mut self,
+        connection: &mut MySqlConnection,
+        catalog: &mut Catalog,
+    ) -> Result<BTreeMap<Table, Vec<String>>, sqlx::Error> {
+        let mut views = BTreeMap::new();
+        for row in sqlx::query(TABLES).bind(&self.name).fetch_all(connection).await? {
+            let (name, kind): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let engine: Option<String> = row.try_get(2)?;
+            let table = self.table(&name);
+            if is_our_table(&name) {
+                self.ours.insert(name);
+            } else if kind.contains("VIEW") {
+                views.insert(table, Vec::new());
+            } else if kind != "SEQUENCE" {
+                let made: Option<String> = row.try_get(3)?;
+                let mut fingerprint = format!("{engine:?} {made:?}");
+                if row.try_get::<i64, _>(4)? != 0 {
+                    // What happens to it within the same second does not show: the next look differs.
+                    fingerprint.push_str(&row.try_get::<String, _>(5)?);
+                    self.young.insert(table.clone());
+                }
+                let uncapturable = uncapturable(&name, engine.as_deref());
+                let facts = Facts { columns: Vec::new(), key: Vec::new(), uncapturable, fingerprint };
+                catalog.tables.insert(table, facts);
+            }
+        }
+        Ok(views)
+    }
+
+    async fn read_columns(
+        &mut self,
+        connection: &mut MySqlConnection,
+        catalog: &mut Catalog,
+        views: &mut BTreeMap<Table, Vec<String>>,
+    ) -> Result<(), sqlx::Error> {
+        for row in sqlx::query(COLUMNS).bind(&self.name).fetch_all(connection).await? {
+            let table = self.table(&row.try_get::<String, _>(0)?);
+            let name: String = row.try_get(1)?;
+            if let Some(columns) = views.get_mut(&table) {
+                columns.push(name);
+            } else if let Some(facts) = catalog.tables.get_mut(&table) {
+                let (column_type, charset, collation): (String, Option<String>, Option<String>) =
+                    (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+                let generated: String = row.try_get(5)?;
+                facts
+                    .fingerprint
+                    .push_str(&format!("\n{name:?} {column_type:?} {charset:?} {collation:?} {generated:?}"));
+                let is_bytewise = is_bytewise(&column_type, collation.as_deref());
+                facts.columns.push(Column { name: name.clone(), is_bytewise });
+                let details = self.details.entry(table).or_default();
+                details.push(ColumnDetails { name, column_type, charset, collation });
+            }
+        }
+        for facts in catalog.tables.values_mut() {
+            facts.fingerprint = Version::of(facts.fingerprint.as_bytes()).to_string();
+        }
+        Ok(())
+    }
+
+    async fn read_cascades(&mut self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        for [child, parent, column, update, delete] in texts::<5>(connection, CASCADES, &self.name).await? {
+            let changes = |rule: &str| rule == "CASCADE" || rule.starts_with("SET ");
+            let (on_update, on_delete) = (changes(&update), changes(&delete));
+            if on_update || on_delete {
+                self.cascades.push(Cascade { child, parent, column, on_update, on_delete });
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables whose edits change rows of `child`, over however many foreign keys.
+    pub(super) fn ancestors(&self, child: &str) -> Vec<Ancestor> {
+        let mut found: BTreeMap<&str, Ancestor> = BTreeMap::new();
+        let mut open = vec![child];
+        while let Some(next) = open.pop() {
+            for cascade in self.cascades.iter().filter(|cascade| cascade.child == next) {
+                let ancestor = found.entry(&cascade.parent).or_insert_with(|| {
+                    open.push(&cascade.parent);
+                    Ancestor { table: cascade.parent.clone(), ..Ancestor::default() }
+                });
+                ancestor.on_delete |= cascade.on_delete;
+                if cascade.on_update {
+                    ancestor.columns.insert(cascade.column.clone());
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// The tables that stand where `query`, or a view in it, names one. The server's plan tells aliases and
+    /// leaves out what it has read already, so the text is asked: rather too many than too few.
+    pub(super) fn tables(&self, query: &str) -> BTreeSet<Table> {
+        let mut tables = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![query.to_owned()];
+        while let Some(text) = open.pop() {
+            for (schema, name) in named_tables(&text) {
+                let found = self.catalog.find(schema.as_deref(), &name).cloned();
+                match (found, schema) {
+                    (Some(table), _) => match self.catalog.views.get(&table) {
+                        Some(view) if seen.insert(table.clone()) => {
+                            open.push(normal(&view.query).unwrap_or_default());
+                        }
+                        Some(_) => {}
+                        None => _ = tables.insert(table),
+                    },
+                    (None, Some(schema)) => _ = tables.insert(Table { schema, name }),
+                    (None, None) => {}
+                }
+            }
+        }
+        tables
+    }
+}
+
+/// Rows of texts.
+async fn texts<const N: usize>(
+    connection: &mut MySqlConnection,
+    sql: &'static str,
+    schema: &str,
+) -> Result<Vec<[String; N]>, sqlx::Error> {
+    let mut all = Vec::new();
+    for row in sqlx::query(sql).bind(schema).fetch_all(connection).await? {
+        let mut texts = [const { String::new() }; N];
+        for (place, text) in texts.iter_mut().enumerate() {
+            *text = row.try_get::<Option<String>, _>(place)?.unwrap_or_default();
+        }
+        all.push(texts);
+    }
+    Ok(all)
+}
+
+fn uncapturable(name: &str, engine: Option<&str>) -> Option<String> {
+    match engine {
+        Some(engine) if engine.eq_ignore_ascii_case("InnoDB") => None,
+        Some(engine) => Some(format!(
+            "its engine is {engine}, which has no transactions: ALTER TABLE {} ENGINE=InnoDB",
+            super::text::quoted(name)
+        )),
+        None => Some("the server cannot read it: mend or drop it".to_owned()),
+    }
+}
+
+/// Whether equal values of a column of this type have equal bytes.
+fn is_bytewise(column_type: &str, collation: Option<&str>) -> bool {
+    let is = |prefixes: &[&str]| prefixes.iter().any(|prefix| column_type.starts_with(prefix));
+    if is(&["float", "double", "decimal", "json"]) {
+        return false;
+    }
+    match collation {
+        None => is(&[
+            "tinyint",
+            "smallint",
+            "mediumint",
+            "int",
+            "bigint",
+            "bit",
+            "year",
+            "date",
+            "time",
+            "binary",
+            "varbinary",
+            "tinyblob",
+            "blob",
+            "mediumblob",
+            "longblob",
+            "uuid",
+            "inet",
+        ]),
+        Some(_) if is(&["enum", "set"]) => true,
+        // Spaces at the end of a VARCHAR do not count in most of them; a CHAR has none.
+        Some(collation) if is(&["char"]) => collation.ends_with("_bin"),
+        Some(collation) => collation.ends_with("nopad_bin") || collation == "utf8mb4_0900_bin",
+    }
+}
+
+/// Looks closer at columns that come as they are from a table: JSON and BIT(1) show only there.
+pub(super) async fn refine(
+    connection: &mut MySqlConnection,
+    columns: &[MySqlColumn],
+    kinds: &mut [Kind],
+) -> Result<(), sqlx::Error> {
+    for (column, kind) in columns.iter().zip(kinds) {
+        let sqlx::ColumnOrigin::Table(origin) = column.origin() else { continue };
+        if !matches!(kind, Kind::Text | Kind::LongText | Kind::Bits | Kind::Bytes) {
+            continue;
+        }
+        let Some((schema, table)) = origin.table.split_once('.') else { continue };
+        let found = sqlx::query(ORIGIN).bind(schema).bind(table).bind(&*origin.name);
+        if let Some(row) = found.fetch_optional(&mut *connection).await? {
+            *kind = kind.refined(&row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)? != 0);
+        }
+    }
+    Ok(())
+}
+
+/// What stands in `sql` where FROM and its commas, JOIN or TABLE ask for a table; with the schema before it.
+fn named_tables(sql: &str) -> Vec<(Option<String>, String)> {
+    let mut found: Vec<(Option<String>, String)> = Vec::new();
+    // For each open parenthesis: whether a comma in it asks for another table.
+    let mut from = vec![false];
+    let (mut is_asked, mut is_after_dot, mut may_qualify) = (false, false, false);
+    for token in tokens(sql) {
+        let Ok(token) = token else { return found };
+        let text = &sql[token.start..token.end];
+        let word = text.to_ascii_uppercase();
+        let depth = from.len() - 1;
+        let was_asked = std::mem::take(&mut is_asked);
+        let could_qualify = std::mem::take(&mut may_qualify);
+        match token.kind {
+            TokenKind::Open => {
+                from.push(was_asked);
+                is_asked = was_asked;
+            }
+            TokenKind::Close => {
+                from.pop();
+                if from.is_empty() {
+                    return found;
+                }
+            }
+            TokenKind::Comma => is_asked = from[depth],
+            _ if text == "." => {
+                is_after_dot = could_qualify;
+                continue;
+            }
+            _ if is_after_dot => {
+                if let Some((schema, name)) = found.last_mut() {
+                    *schema = Some(std::mem::replace(name, unquoted(text)));
+                }
+            }
+            _ => match &*word {
+                "FROM" => (is_asked, from[depth]) = (true, true),
+                "JOIN" | "STRAIGHT_JOIN" | "TABLE" => is_asked = true,
+                "SELECT" | "WHERE" | "GROUP" | "HAVING" | "ORDER" | "LIMIT" | "WINDOW" | "UNION"
+                | "EXCEPT" | "INTERSECT" => from[depth] = false,
+                "LATERAL" => is_asked = was_asked,
+                _ if was_asked => {
+                    found.push((None, unquoted(text)));
+                    may_qualify = true;
+                }
+                _ => {}
+            },
+        }
+        is_after_dot = false;
+    }
+    found
+}
+
+fn unquoted(text: &str) -> String {
+    match text.chars().next() {
+        Some(quote @ ('`' | '"')) => {
+            text[1..text.len() - 1].replace(&format!("{quote}{quote}"), &quote.to_string())
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_named_where_from_and_join_ask_for_them() {
+        for (sql, expected) in [
+            (
+                "SELECT brand FROM product p, `a b` AS c JOIN d ON d.x = (1, brand) , e WHERE x IN (y, z)",
+                "product a b d e",
+            ),
+            ("SELECT 1 FROM (a JOIN (b, c) ON f(a.x, b.y)) GROUP BY d, e", "a b c"),
+            ("WITH w AS (SELECT id, x FROM t) SELECT w.id, (SELECT max(i) FROM u) FROM w", "t u w"),
+            (
+                "SELECT x FROM shop.product UNION SELECT y FROM `my shop`.`or der` o",
+                "shop.product my shop.or der",
+            ),
+            ("select `a`.`id` AS `id` from (`s`.`b` left join `s`.`a` on(`s`.`a`.`x` = `b`.`y`))", "s.b s.a"),
+            ("SELECT 1 WHERE x IN (TABLE t)", "t"),
+            ("SELECT EXTRACT(YEAR FROM d), x FROM t FORCE INDEX (a, b), u", "d t u"),
+        ] {
+            let tables: Vec<String> = named_tables(sql)
+                .into_iter()
+                .map(|(schema, name)| schema.map_or(name.clone(), |schema| format!("{schema}.{name}")))
+                .collect();
+            assert_eq!(tables.join(" "), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn bytes_decide_where_the_collation_says_so() {
+        for (column_type, collation, expected) in [
+            ("int(11)", None, true),
+            ("decimal(5,2)", None, false),
+            ("datetime(6)", None, true),
+            ("varchar(9)", Some("utf8mb4_bin"), false),
+            ("char(9)", Some("utf8mb4_bin"), true),
+            ("varchar(9)", Some("utf8mb4_nopad_bin"), true),
+            ("varchar(9)", Some("latin1_swedish_ci"), false),
+            ("enum('a','b')", Some("latin1_swedish_ci"), true),
+            ("geometry", None, false),
+        ] {
+            assert_eq!(is_bytewise(column_type, collation), expected, "{column_type} {collation:?}");
+        }
+    }
+}

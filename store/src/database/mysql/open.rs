@@ -1,0 +1,110 @@
+//! Connecting: the URL, and what is the same on every connection.
+//!
+//! Owns the session's settings. Refuses to print a password.
+
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions};
+use sqlx::{ConnectOptions as _, Executor as _, MySqlPool};
+
+use crate::database::DatabaseError;
+
+/// Connections at most,
+const CONNECTIONS: u32 = 8;
+/// and how long one is waited for.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// Whatever the server or the user set: rows read the same on every connection. No ANSI_QUOTES and no
+/// PIPES_AS_CONCAT: the site's queries are written for the default. `/*M! */` is read by MariaDB only,
+/// `/*!80000 */` by MySQL only.
+const SETTINGS: [&str; 3] = [
+    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,ALLOW_INVALID_DATES,\
+     NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1, group_concat_max_len = 1073741824, \
+     sql_select_limit = DEFAULT, sql_big_selects = 1, lock_wait_timeout = 60 \
+     /*M!100101 , max_statement_time = 0 */ \
+     /*!80000 , max_execution_time = 0, information_schema_stats_expiry = 0 */",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "SET NAMES utf8mb4",
+];
+
+/// A database of a server.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) pool: MySqlPool,
+    /// The database's name.
+    pub(super) schema: String,
+}
+
+/// Opens the database that `url` names.
+pub(super) async fn open(url: &str) -> Result<Opened, DatabaseError> {
+    let database = shown(url);
+    let failed = |message: String| DatabaseError::Open { database: database.clone(), message };
+    let options: MySqlConnectOptions = url.parse().map_err(|error: sqlx::Error| {
+        failed(format!("the URL is not understood ({error}): write mysql://user:password@host/database"))
+    })?;
+    let Some(schema) = options.get_database().filter(|name| !name.is_empty()).map(ToOwned::to_owned) else {
+        return Err(failed(
+            "the URL names no database: write mysql://user:password@host/database".to_owned(),
+        ));
+    };
+    // Prepared statements are not kept: what is known of their columns would outlive the schema.
+    let options = options
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .statement_cache_capacity(0)
+        .disable_statement_logging();
+    let pool = MySqlPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE)
+        .after_connect(|connection, _| Box::pin(set_up(connection)))
+        .connect_with(options)
+        .await
+        .map_err(|error| failed(format!("{}: is the server up, and the URL right?", message(&error))))?;
+    let schema =
+        sqlx::query_scalar("SELECT CAST(DATABASE() AS CHAR)").fetch_one(&pool).await.unwrap_or(schema);
+    Ok(Opened { pool, schema })
+}
+
+async fn set_up(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    for setting in SETTINGS {
+        connection.execute(setting).await?;
+    }
+    Ok(())
+}
+
+/// The URL without who connects and how: a password may hold any character, so all up to the last `@` is
+/// left out.
+pub(super) fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("mysql", url));
+    let (user, rest) = match rest.rsplit_once('@') {
+        Some((_, rest)) => ("***@", rest),
+        None => ("", rest),
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{user}{rest}")
+}
+
+/// What went wrong, in the database's own words if it said something.
+pub(super) fn message(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::PoolTimedOut => format!("no connection was free within {} s", ACQUIRE.as_secs()),
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, expected) in [
+            ("mysql://root:secret@host:3306/shop?ssl-mode=REQUIRED", "mysql://***@host:3306/shop"),
+            ("mariadb://root:se/cr?e@t@host/shop", "mariadb://***@host/shop"),
+            ("mysql://host/shop", "mysql://host/shop"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
+}
