@@ -3,7 +3,7 @@
 //! Owns our tables and triggers in it: what is installed, who publishes from it, what was seen. Refuses to
 //! write anything of the user's, and to hold up their statements for longer than a moment.
 
-mod ddl;
+pub(super) mod ddl;
 pub(super) mod names;
 mod plan;
 mod prune;
@@ -37,11 +37,12 @@ const LOCK_WAIT: u32 = 1;
 const INSTALLING: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How long a table stays too young for a change of it to show, at most; and between two looks.
-const YOUTH: Duration = Duration::from_secs(5);
-const YOUTH_PAUSE: Duration = Duration::from_millis(200);
 /// Intents kept for one consumer: one whose publishing keeps failing does not fill the table.
 const MOST_INTENTS: i64 = 64;
+
+/// What the owner should know about TRUNCATE.
+const NO_PROCESS: &str = "without the PROCESS privilege a TRUNCATE or ALTER TABLE of any table of the server counts \
+    as a change of all tables: grant it, and only the one counts";
 
 /// The server's errors that are told apart.
 mod number {
@@ -64,8 +65,8 @@ fn cannot_write(error: &sqlx::Error) -> DatabaseError {
             ": set log_bin_trust_function_creators = 1, or let a user with SUPER run the statements"
         }
         number if number::DENIED.contains(&number) => {
-            ": grant CREATE, DROP, TRIGGER, SELECT, INSERT, UPDATE and DELETE on the database, or let a user \
-             who has them run the statements"
+            ": grant CREATE, DROP, TRIGGER, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, SELECT, INSERT, UPDATE and \
+             DELETE on the database, or let a user who has them run the statements"
         }
         number::LOCK_WAIT_TIMEOUT => ": a table is in use without a pause; publish again later",
         _ => "",
@@ -132,20 +133,6 @@ impl Mysql {
         let remembered = remembered(connection, &schema).await?;
         Ok((Plan::new(&schema, remembered.as_ref(), consumer), schema))
     }
-
-    /// Waits until none of the tables read is so young that TRUNCATE would not show; then the snapshot taken
-    /// next can be trusted.
-    async fn wait_for_age(&self, reads: &Reads) -> Result<(), DatabaseError> {
-        let begun = Instant::now();
-        let mut connection = self.opened.pool.acquire().await.map_err(failed)?;
-        loop {
-            let schema = Schema::read(&mut connection, &self.opened.schema).await.map_err(failed)?;
-            if !reads.keys().any(|table| schema.young.contains(table)) || begun.elapsed() > YOUTH {
-                return Ok(());
-            }
-            tokio::time::sleep(YOUTH_PAUSE).await;
-        }
-    }
 }
 
 #[async_trait]
@@ -155,7 +142,6 @@ impl Capture for Mysql {
         let (plan, schema) = self.plan(&mut connection, Some((consumer, reads))).await.map_err(failed)?;
         drop(connection);
         let mut installed = Installed { tables: Vec::new(), notes: plan.notes.clone() };
-        let is_young = reads.keys().any(|table| schema.young.contains(table));
         if !plan.statements.is_empty() {
             let mut installing = Installing::begin(self).await?;
             let (plan, _) =
@@ -164,9 +150,9 @@ impl Capture for Mysql {
             installing.end().await;
             result?;
             installed = Installed { tables: plan.tables, notes: plan.notes };
-        }
-        if is_young {
-            self.wait_for_age(reads).await?;
+            if schema.emptied.is_some() {
+                installed.notes.push(NO_PROCESS.to_owned());
+            }
         }
         Ok(installed)
     }
@@ -247,6 +233,7 @@ impl Capture for Mysql {
             now.identity != then.identity
                 || now.lost != then.lost
                 || now.marks != then.marks
+                || !now.none_emptied_since(&then)
                 || standing.pruned > then.high
                 || !then.unseen(&standing.there).is_empty()
         }))

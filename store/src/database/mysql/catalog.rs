@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::mysql::{MySqlColumn, MySqlConnection};
 use sqlx::{Column as _, Row as _};
 
+use super::capture::ddl::RECORD_BODY;
 use super::capture::names::{is_our_table, is_our_trigger};
 use super::text::normal;
 use super::types::Kind;
@@ -18,8 +19,15 @@ use crate::database::capture::{Catalog, Column, Dialect, Facts, Table, View};
 use crate::database::text::{Kind as TokenKind, tokens};
 
 const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_TYPE AS CHAR), CAST(ENGINE AS CHAR), \
-    CAST(CREATE_TIME AS CHAR), COALESCE(CREATE_TIME > NOW() - INTERVAL 2 SECOND, 0) + 0, \
-    CAST(SYSDATE(6) AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?";
+    CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?";
+/// InnoDB's own numbers, of each partition: TRUNCATE gives new ones. MariaDB's name of the table, and MySQL's.
+const NUMBERS: &str = "SELECT CONVERT(CONVERT(CAST(SUBSTRING_INDEX(SUBSTRING(NAME, LOCATE('/', NAME) + 1), \
+    '#P#', 1) AS BINARY) USING filename) USING utf8mb4), CAST(TABLE_ID AS CHAR) \
+    FROM information_schema./*M! INNODB_SYS_TABLES */ /*!80000 INNODB_TABLES */ WHERE SUBSTRING_INDEX(NAME, '/', 1) = \
+    CONVERT(CAST(CONVERT(CONVERT(? USING utf8mb4) USING filename) AS BINARY) USING utf8mb4) ORDER BY TABLE_ID";
+/// What tells of TRUNCATE without the right to see those: how often the server did it, and since when it counts.
+const COUNTERS: &str =
+    "SHOW GLOBAL STATUS WHERE Variable_name IN ('Com_truncate', 'Com_alter_table', 'Uptime')";
 const COLUMNS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR), \
     CAST(COLUMN_TYPE AS CHAR), CAST(CHARACTER_SET_NAME AS CHAR), CAST(COLLATION_NAME AS CHAR), \
     CAST(COALESCE(GENERATION_EXPRESSION, '') AS CHAR) FROM information_schema.COLUMNS \
@@ -37,6 +45,8 @@ const CASCADES: &str = "SELECT CAST(r.TABLE_NAME AS CHAR), CAST(r.REFERENCED_TAB
 const TRIGGERS: &str = "SELECT CAST(TRIGGER_NAME AS CHAR), CAST(EVENT_OBJECT_TABLE AS CHAR), \
     CAST(EVENT_MANIPULATION AS CHAR), CAST(ACTION_STATEMENT AS CHAR) FROM information_schema.TRIGGERS \
     WHERE TRIGGER_SCHEMA = ? AND TRIGGER_NAME LIKE 'edgepress%'";
+const ROUTINES: &str = "SELECT CAST(COALESCE(ROUTINE_DEFINITION, '') AS CHAR) FROM information_schema.ROUTINES \
+    WHERE ROUTINE_SCHEMA = ? AND ROUTINE_NAME = 'edgepress_record'";
 /// MariaDB's JSON is a text with a check; MySQL, which has the type, does not read `/*M! */`.
 const ORIGIN: &str = "SELECT CAST(COLUMN_TYPE AS CHAR), /*M!100201 EXISTS (SELECT 1 FROM \
     information_schema.CHECK_CONSTRAINTS k WHERE k.CONSTRAINT_SCHEMA = c.TABLE_SCHEMA AND \
@@ -82,6 +92,14 @@ pub(super) struct FoundTrigger {
     pub(super) body: String,
 }
 
+/// How often tables of the server were, or may have been, emptied at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Emptied {
+    /// When the server began to count: seconds since 1970, give or take one.
+    pub(super) since: i64,
+    pub(super) counts: Vec<String>,
+}
+
 /// Everything read from the information schema at once.
 #[derive(Debug)]
 pub(super) struct Schema {
@@ -91,8 +109,12 @@ pub(super) struct Schema {
     /// Tables of ours.
     pub(super) ours: BTreeSet<String>,
     pub(super) triggers: Vec<FoundTrigger>,
-    /// Tables so young that a change of theirs may not show in the time of their making.
-    pub(super) young: BTreeSet<Table>,
+    /// Whether the procedure of ours is there, as we make it;
+    pub(super) has_record: bool,
+    /// or in any form.
+    pub(super) any_record: bool,
+    /// How often tables were emptied on this server, where that does not show in each table's fingerprint.
+    pub(super) emptied: Option<Emptied>,
     name: String,
 }
 
@@ -107,10 +129,13 @@ impl Schema {
             cascades: Vec::new(),
             ours: BTreeSet::new(),
             triggers: Vec::new(),
-            young: BTreeSet::new(),
+            has_record: false,
+            any_record: false,
+            emptied: None,
             name: name.to_owned(),
         };
         let mut views = schema.read_tables(connection, &mut catalog).await?;
+        schema.read_numbers(connection, &mut catalog).await?;
         schema.read_columns(connection, &mut catalog, &mut views).await?;
         for (table, column) in texts::<2>(connection, KEYS, name).await?.into_iter().map(|[t, c]| (t, c)) {
             if let Some(facts) = catalog.tables.get_mut(&schema.table(&table)) {
@@ -129,8 +154,19 @@ impl Schema {
                 schema.triggers.push(FoundTrigger { name, table, event, body });
             }
         }
+        for [body] in texts::<1>(connection, ROUTINES, name).await? {
+            schema.any_record = true;
+            // Who may not see it sees nothing.
+            schema.has_record = body.is_empty() || body == RECORD_BODY;
+        }
         schema.catalog = Arc::new(catalog);
         Ok(schema)
+    }
+
+    /// How many triggers of a captured table there are.
+    pub(super) fn triggers_of(&self, source: i64) -> usize {
+        let prefix = super::capture::names::trigger(source, "");
+        self.triggers.iter().filter(|trigger| trigger.name.starts_with(&prefix)).count()
     }
 
     pub(super) fn table(&self, name: &str) -> Table {
@@ -154,18 +190,37 @@ impl Schema {
                 views.insert(table, Vec::new());
             } else if kind != "SEQUENCE" {
                 let made: Option<String> = row.try_get(3)?;
-                let mut fingerprint = format!("{engine:?} {made:?}");
-                if row.try_get::<i64, _>(4)? != 0 {
-                    // What happens to it within the same second does not show: the next look differs.
-                    fingerprint.push_str(&row.try_get::<String, _>(5)?);
-                    self.young.insert(table.clone());
-                }
+                let fingerprint = format!("{engine:?} {made:?}");
                 let uncapturable = uncapturable(&name, engine.as_deref());
                 let facts = Facts { columns: Vec::new(), key: Vec::new(), uncapturable, fingerprint };
                 catalog.tables.insert(table, facts);
             }
         }
         Ok(views)
+    }
+
+    /// What changes when a table is emptied at once.
+    async fn read_numbers(
+        &mut self,
+        connection: &mut MySqlConnection,
+        catalog: &mut Catalog,
+    ) -> Result<(), sqlx::Error> {
+        if let Ok(numbers) = texts::<2>(connection, NUMBERS, &self.name).await {
+            for [name, number] in numbers {
+                if let Some(facts) = catalog.tables.get_mut(&self.table(&name)) {
+                    facts.fingerprint.push_str(&format!(" {number}"));
+                }
+            }
+            return Ok(());
+        }
+        let mut counts: Vec<(String, String)> = sqlx::query_as(COUNTERS).fetch_all(&mut *connection).await?;
+        let uptime = counts.iter().position(|(name, _)| name.eq_ignore_ascii_case("Uptime"));
+        let uptime = uptime.and_then(|place| counts.swap_remove(place).1.parse::<i64>().ok());
+        let now: i64 = sqlx::query_scalar("SELECT UNIX_TIMESTAMP(SYSDATE())").fetch_one(connection).await?;
+        counts.sort();
+        let counts = counts.into_iter().map(|(_, count)| count).collect();
+        self.emptied = Some(Emptied { since: now - uptime.unwrap_or_default(), counts });
+        Ok(())
     }
 
     async fn read_columns(

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::names::{LOG, change_table, trigger};
+use super::names::{RECORD, change_table, trigger};
 use super::ranges::Ranges;
 use crate::database::mysql::catalog::{Ancestor, ColumnDetails};
 use crate::database::mysql::text::quoted;
@@ -14,6 +14,16 @@ use crate::database::mysql::text::quoted;
 const MASK_BITS: usize = 62;
 /// The mask of a row that came or went: all of its columns did.
 const ALL: i64 = -1;
+
+/// What [`RECORD`] does. Under LOCK TABLES, MariaDB lets no trigger write to a table that several triggers name
+/// and somebody has read; but to one that all of them reach through one procedure.
+pub(in super::super) const RECORD_BODY: &str =
+    "BEGIN INSERT INTO edgepress_log (source, is_whole) VALUES (of_source, of_all); END";
+
+/// Makes the procedure that adds to the log.
+pub(super) fn record() -> String {
+    format!("CREATE PROCEDURE {RECORD} (of_source BIGINT, of_all TINYINT) MODIFIES SQL DATA {RECORD_BODY}")
+}
 
 /// A table and the columns of it that are captured.
 pub(super) struct Target<'a> {
@@ -78,10 +88,10 @@ pub(super) fn images(
     format!(
         "SELECT {} FROM {} AS edgepress_c WHERE {} AND \
          (edgepress_c.edgepress_mask < 0 OR edgepress_c.edgepress_mask & {bits} <> 0) GROUP BY {} \
-         HAVING SUM(IF(edgepress_c.edgepress_new, 1, -1)) <> 0",
+         HAVING SUM(IF(edgepress_c.edgepress_row & 1, 1, -1)) <> 0",
         list.join(", "),
         quoted(&change_table(source)),
-        changes.condition("edgepress_c.edgepress_id"),
+        changes.rows().condition("edgepress_c.edgepress_row"),
         group.join(", "),
     )
 }
@@ -91,8 +101,7 @@ impl Target<'_> {
     /// was stored in the table is refused.
     pub(super) fn change_table(&self) -> String {
         let mut sql = format!(
-            "CREATE TABLE {} (edgepress_id BIGINT NOT NULL, edgepress_new TINYINT NOT NULL, \
-             edgepress_mask BIGINT NOT NULL",
+            "CREATE TABLE {} (edgepress_row BIGINT NOT NULL PRIMARY KEY, edgepress_mask BIGINT NOT NULL",
             quoted(&change_table(self.id))
         );
         for column in &self.columns {
@@ -102,7 +111,7 @@ impl Target<'_> {
             }
             sql.push_str(" NULL DEFAULT NULL");
         }
-        sql + ", PRIMARY KEY (edgepress_id, edgepress_new)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
+        sql + ") ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
     }
 
     /// The triggers that capture this table.
@@ -114,8 +123,8 @@ impl Target<'_> {
             body,
         };
         let mut triggers = vec![
-            on("INSERT", "insert", self.table, self.caught(&self.row("1", "NEW"))),
-            on("DELETE", "delete", self.table, self.caught(&self.row("0", "OLD"))),
+            on("INSERT", "insert", self.table, self.caught(&self.row("NEW"))),
+            on("DELETE", "delete", self.table, self.caught(&self.row("OLD"))),
         ];
         triggers.extend(self.update().map(|body| on("UPDATE", "update", self.table, body)));
         for (number, ancestor) in self.ancestors.iter().enumerate() {
@@ -152,22 +161,23 @@ impl Target<'_> {
 
     /// The whole table counts as changed.
     fn mark(&self) -> String {
-        format!("INSERT INTO {LOG} (source, is_whole) VALUES ({}, 1);", self.id)
+        format!("CALL {RECORD}({}, 1);", self.id)
     }
 
     fn log(&self) -> String {
-        format!("INSERT INTO {LOG} (source) VALUES ({});", self.id)
+        format!("CALL {RECORD}({}, 0);", self.id)
     }
 
-    fn values(&self, is_new: &str, mask: &str, row: &str) -> String {
+    fn values(&self, mask: &str, row: &str) -> String {
         let columns: String =
             self.columns.iter().map(|column| format!(", {row}.{}", quoted(&column.name))).collect();
-        format!("(LAST_INSERT_ID(), {is_new}, {mask}{columns})")
+        let place = if row == "NEW" { " + 1" } else { "" };
+        format!("(2 * LAST_INSERT_ID(){place}, {mask}{columns})")
     }
 
-    fn row(&self, is_new: &str, row: &str) -> String {
+    fn row(&self, row: &str) -> String {
         let into = quoted(&change_table(self.id));
-        format!("{} INSERT INTO {into} VALUES {};", self.log(), self.values(is_new, &ALL.to_string(), row))
+        format!("{} INSERT INTO {into} VALUES {};", self.log(), self.values(&ALL.to_string(), row))
     }
 
     fn update(&self) -> Option<String> {
@@ -186,8 +196,8 @@ impl Target<'_> {
             same.join(" AND "),
             self.log(),
             quoted(&change_table(self.id)),
-            self.values("0", &mask, "OLD"),
-            self.values("1", &mask, "NEW"),
+            self.values(&mask, "OLD"),
+            self.values(&mask, "NEW"),
         )))
     }
 }

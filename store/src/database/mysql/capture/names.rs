@@ -10,18 +10,21 @@ pub(super) const LOG: &str = "edgepress_log";
 pub(super) const CONSUMER: &str = "edgepress_consumer";
 /// Releases about to be made current.
 pub(super) const INTENT: &str = "edgepress_intent";
+/// The procedure that adds to the log.
+pub(in super::super) const RECORD: &str = "edgepress_record";
 /// Images of a table's rows: the number of the captured table follows.
 const CHANGE: &str = "edgepress_change_";
 /// Triggers: the number of the captured table follows, then what they do.
 const TRIGGER: &str = "edgepress_on_";
 
-/// The table with the images of a captured table's rows.
+/// The table with the images of a captured table's rows: the row of change 7 is 14 if it is the old one, 15 if
+/// it is the new one.
 pub(super) fn change_table(source: i64) -> String {
     format!("{CHANGE}{source}")
 }
 
 /// A trigger for a captured table: numbers, since names of triggers have at most 64 characters.
-pub(super) fn trigger(source: i64, does: &str) -> String {
+pub(in super::super) fn trigger(source: i64, does: &str) -> String {
     format!("{TRIGGER}{source}_{does}")
 }
 

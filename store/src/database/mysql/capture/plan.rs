@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::ddl::Target;
-use super::names::{CONSUMER, INTENT, LOG, SOURCE, STATE, change_table};
+use super::ddl::{Target, TriggerText, record};
+use super::names::{CONSUMER, INTENT, LOG, RECORD, SOURCE, STATE, change_table};
 use super::seen::Source;
 use crate::database::capture::{Reads, Table};
 use crate::database::mysql::catalog::{ColumnDetails, Schema};
@@ -58,9 +58,9 @@ fn fixed() -> [(&'static str, String); 5] {
     ]
 }
 
-/// Whether all of our fixed tables are there.
+/// Whether all of our fixed tables are there, and the procedure: without it edits were lost.
 pub(super) fn is_there(schema: &Schema) -> bool {
-    fixed().iter().all(|(name, _)| schema.ours.contains(*name))
+    schema.has_record && fixed().iter().all(|(name, _)| schema.ours.contains(*name))
 }
 
 /// What is remembered in our tables, as far as it matters here.
@@ -92,11 +92,19 @@ fn reads_text(reads: &Reads) -> String {
     json!(by_name).to_string()
 }
 
-/// Everything of ours: triggers first, since they write to the tables.
+/// Our triggers and tables, with the statements that drop them: triggers first, since they write to the tables.
+fn droppable(schema: &Schema) -> impl Iterator<Item = (&String, String)> {
+    let triggers = schema.triggers.iter().map(|trigger| &trigger.name);
+    let triggers = triggers.map(|name| (name, format!("DROP TRIGGER IF EXISTS {}", quoted(name))));
+    let tables = schema.ours.iter().map(|name| (name, format!("DROP TABLE IF EXISTS {}", quoted(name))));
+    triggers.chain(tables)
+}
+
+/// Drops everything of ours.
 pub(super) fn drops(schema: &Schema) -> Vec<String> {
-    let triggers =
-        schema.triggers.iter().map(|trigger| format!("DROP TRIGGER IF EXISTS {}", quoted(&trigger.name)));
-    triggers.chain(schema.ours.iter().map(|name| format!("DROP TABLE IF EXISTS {}", quoted(name)))).collect()
+    let mut drops: Vec<String> = droppable(schema).map(|(_, drop)| drop).collect();
+    drops.extend(schema.any_record.then(|| format!("DROP PROCEDURE IF EXISTS {RECORD}")));
+    drops
 }
 
 impl Plan {
@@ -140,6 +148,7 @@ impl Plan {
     fn start_anew(&mut self, schema: &Schema) {
         self.statements.extend(drops(schema));
         self.statements.extend(fixed().map(|(_, sql)| sql));
+        self.statements.push(record());
         self.statements.push(format!(
             "INSERT INTO {STATE} (one, identity, pruned, lost, next, settled, candidate) \
              VALUES (1, UUID(), 0, 0, 1, 0, 0)"
@@ -195,11 +204,8 @@ impl Plan {
         }
         if !is_new {
             // Only now: until here what was captured before still was.
-            let is_stale = |name: &String| !expected.contains(name) && !is_fixed(name);
-            let stale = drops(schema)
-                .into_iter()
-                .zip(schema.triggers.iter().map(|trigger| &trigger.name).chain(&schema.ours));
-            self.statements.extend(stale.filter(|(_, name)| is_stale(name)).map(|(drop, _)| drop));
+            let stale = droppable(schema).filter(|(name, _)| !expected.contains(*name) && !is_fixed(name));
+            self.statements.extend(stale.map(|(_, drop)| drop));
         }
     }
 
@@ -208,7 +214,7 @@ impl Plan {
     fn capture(&mut self, target: &Target<'_>) {
         self.statements.push(format!("UPDATE {STATE} SET next = GREATEST(next, {})", target.id + 1));
         self.statements.push(target.change_table());
-        self.statements.extend(target.triggers().iter().map(super::ddl::TriggerText::create));
+        self.statements.extend(target.triggers().iter().map(TriggerText::create));
         let columns = literal(&json!(target.columns).to_string());
         self.statements.push(format!(
             "INSERT INTO {SOURCE} (name, id, columns_) VALUES ({}, {}, {columns}) \

@@ -3,6 +3,7 @@
 //! Owns the only deletes in our log. They lock single rows of it and no gaps, so that no edit waits for
 //! them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::mysql::MySqlConnection;
@@ -70,13 +71,13 @@ impl Mysql {
                 "SET TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
                 "START TRANSACTION".to_owned(),
                 format!("UPDATE {STATE} SET pruned = GREATEST(pruned, {last}), lost = lost + {lost}"),
-                format!("DELETE FROM {LOG} WHERE id BETWEEN {first} AND {last}"),
+                delete(LOG, "id", first..=last),
             ];
-            for source in &prunable.sources {
-                statements.push(format!(
-                    "DELETE FROM {} WHERE edgepress_id BETWEEN {first} AND {last}",
-                    quoted(&change_table(*source))
-                ));
+            for (source, changes) in sources(&mut connection, first, last).await.map_err(failed)? {
+                if prunable.sources.contains(&source) {
+                    let rows = changes.into_iter().flat_map(|id| [2 * id, 2 * id + 1]);
+                    statements.push(delete(&quoted(&change_table(source)), "edgepress_row", rows));
+                }
             }
             statements.push("COMMIT".to_owned());
             if let Err(error) = run(&mut connection, &statements).await {
@@ -115,13 +116,44 @@ impl Mysql {
         let committed = isolated(&mut connection, "READ COMMITTED").await.map_err(failed)?;
         let going_on = written.without(&committed).first().unwrap_or(i64::MAX);
         let settled = settled.max(candidate.min(going_on - 1));
+        // Read by itself: within an UPDATE it would wait for whoever has just written.
+        let last = format!("SELECT COALESCE(MAX(id), 0) FROM {LOG}");
+        let last: i64 =
+            sqlx::query_scalar(AssertSqlSafe(last)).fetch_one(&mut *connection).await.map_err(failed)?;
         let set = format!(
             "UPDATE {STATE} SET settled = GREATEST(settled, {settled}), candidate_at = NOW(3), \
-             candidate = GREATEST(pruned, COALESCE((SELECT MAX(id) FROM {LOG}), 0))"
+             candidate = GREATEST(pruned, {last})"
         );
         connection.execute(AssertSqlSafe(set)).await.map_err(|error| cannot_write(&error))?;
         Ok(())
     }
+}
+
+/// Deletes rows by their keys, one by one: a range would look at the row behind it, and wait if somebody has
+/// just written that.
+fn delete(table: &str, key: &str, ids: impl Iterator<Item = i64>) -> String {
+    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+    format!(
+        "DELETE doomed FROM JSON_TABLE('[{}]', '$[*]' COLUMNS (id BIGINT PATH '$')) ids \
+         STRAIGHT_JOIN {table} doomed FORCE INDEX (PRIMARY) ON doomed.{key} = ids.id",
+        ids.join(",")
+    )
+}
+
+/// The changes in a range, by captured table.
+async fn sources(
+    connection: &mut MySqlConnection,
+    first: i64,
+    last: i64,
+) -> Result<BTreeMap<i64, Vec<i64>>, sqlx::Error> {
+    let sql = format!("SELECT source, id FROM {LOG} WHERE id BETWEEN ? AND ?");
+    let rows = sqlx::query_as(AssertSqlSafe(sql)).bind(first).bind(last).fetch_all(connection);
+    let rows: Vec<(i64, i64)> = rows.await?;
+    let mut sources: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for (source, id) in rows {
+        sources.entry(source).or_default().push(id);
+    }
+    Ok(sources)
 }
 
 async fn run(connection: &mut MySqlConnection, statements: &[String]) -> Result<(), sqlx::Error> {

@@ -77,6 +77,11 @@ impl Ranges {
         })
     }
 
+    /// The rows of the images of these changes.
+    pub(super) fn rows(&self) -> Self {
+        Self(self.0.iter().map(|(start, end)| (2 * start, 2 * end + 1)).collect())
+    }
+
     /// The condition that `column` is in this set.
     pub(super) fn condition(&self, column: &str) -> String {
         let ranges = self.0.iter().map(|(start, end)| match start == end {

@@ -14,10 +14,13 @@ use super::names::{LOG, SOURCE, STATE};
 use super::plan::is_there;
 use super::ranges::Ranges;
 use crate::database::capture::{Changes, Images, Seen};
-use crate::database::mysql::catalog::{ColumnDetails, Schema};
+use crate::database::mysql::catalog::{ColumnDetails, Emptied, Schema};
 
 /// Gaps that are remembered at most; with more, the next look finds everything changed.
 const MOST_GAPS: usize = 20_000;
+
+/// By so many seconds two reckonings of when the server began may differ.
+const CLOCK_STEP: u64 = 2;
 
 /// What [`Seen`] holds, as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +35,23 @@ pub(super) struct Moment {
     pub(super) lost: i64,
     /// By captured table; differs when any of its rows may have changed without a record.
     pub(super) marks: BTreeMap<String, String>,
+    /// How often tables were emptied at once, where the marks do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) emptied: Option<Emptied>,
 }
 
 impl Moment {
+    /// Whether no table can have been emptied at once between the two without a mark that tells it.
+    pub(super) fn none_emptied_since(&self, then: &Self) -> bool {
+        match (&self.emptied, &then.emptied) {
+            (None, _) => true,
+            (Some(now), Some(then)) => {
+                now.counts == then.counts && now.since.abs_diff(then.since) <= CLOCK_STEP
+            }
+            (Some(_), None) => false,
+        }
+    }
+
     pub(super) fn seen(&self) -> Seen {
         Seen(serde_json::to_string(self).expect("numbers and texts are valid JSON"))
     }
@@ -103,6 +120,7 @@ impl Standing {
                 gaps: there.gaps(settled + 1, high),
                 lost: row.try_get(2)?,
                 marks: BTreeMap::new(),
+                emptied: schema.emptied.clone(),
             },
             pruned,
             sources: Vec::new(),
@@ -129,7 +147,8 @@ impl Standing {
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let facts = schema.catalog.tables.get(&schema.table(&name));
             let fingerprint = facts.map_or("none", |facts| facts.fingerprint.as_str());
-            self.moment.marks.insert(name.clone(), format!("{id} {fingerprint}"));
+            let triggers = schema.triggers_of(id);
+            self.moment.marks.insert(name.clone(), format!("{id} {triggers} {fingerprint}"));
             let columns = serde_json::from_str(&columns).unwrap_or_default();
             self.sources.push(Source { id, name, columns });
         }
@@ -176,7 +195,13 @@ pub(in super::super) async fn changes(
         tables: BTreeMap::new(),
         oldest: None,
     };
-    let Some(standing) = Standing::read(connection, schema, Some(&then)).await? else { return Ok(changes) };
+    let Some(mut standing) = Standing::read(connection, schema, Some(&then)).await? else {
+        return Ok(changes);
+    };
+    let none_emptied = standing.moment.none_emptied_since(&then);
+    if none_emptied && standing.moment.emptied.is_some() {
+        standing.moment.emptied.clone_from(&then.emptied);
+    }
     changes.seen = standing.moment.seen();
     changes.everything = standing.everything_since(&then);
     let fresh = then.unseen(&standing.there);
@@ -198,8 +223,8 @@ pub(in super::super) async fn changes(
     for Source { id, name, columns } in standing.sources {
         let table = schema.table(&name);
         let found = counts.iter().find(|(source, ..)| *source == id);
-        if then.marks.get(&name) != now.marks.get(&name) || found.is_some_and(|(_, _, whole, _)| *whole != 0)
-        {
+        let is_marked = found.is_some_and(|(_, _, is_whole, _)| *is_whole != 0);
+        if is_marked || !none_emptied || then.marks.get(&name) != now.marks.get(&name) {
             changes.whole.insert(table);
         } else if let Some((_, count, ..)) = found {
             let fresh = fresh.clone();
