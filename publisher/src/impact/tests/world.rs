@@ -36,6 +36,7 @@ pub(super) fn catalog(tables: &[&str], views: &[(&str, &str)]) -> Catalog {
     };
     Catalog {
         dialect: Dialect::Sqlite,
+        path: Vec::new(),
         routines: <_>::default(),
         tables: tables.iter().map(facts).collect(),
         views: views.iter().map(view).collect(),

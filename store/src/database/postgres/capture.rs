@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use self::names::{CONSUMER, INTENT, LOG, STATE};
 use self::plan::{Plan, There};
 use self::seen::{Moment, Standing, UNSEEN, is_there};
-use super::open::is_lock_missed;
+use super::open::{code, is_lock_missed, message};
 use super::{Postgres, catalog, failed, refused};
 use crate::database::DatabaseError;
 use crate::database::capture::{Capture, Consumer, Installed, Intent, Reads, Seen, Status};
@@ -36,23 +36,35 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// Two installers at once go one after the other.
 const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtext('edgepress'), 1)";
 /// Plans made again because another installer was quicker.
-const PLAN_TRIES: u32 = 5;
+const PLAN_TRIES: u32 = 20;
 /// Intents kept for one consumer: one whose publishing keeps failing does not fill the disk.
 const MOST_INTENTS: i64 = 64;
 
 /// What was found in place: while the signature stays the same, nothing needs to be looked at.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<String, (String, Reads)>>);
+pub(super) struct Known(Mutex<HashMap<String, InPlace>>);
+
+#[derive(Debug)]
+struct InPlace {
+    signature: String,
+    reads: Reads,
+    /// The last snapshot after which the consumer was not behind.
+    quiet: Option<String>,
+}
 
 impl Known {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Reads)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, InPlace>> {
         // It is only a memory, and every write of it is one step.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn is_quiet(&self, consumer: &str, snapshot: &str) -> bool {
+        self.lock().get(consumer).is_some_and(|known| known.quiet.as_deref() == Some(snapshot))
+    }
+
     fn is_in_place(&self, consumer: &str, signature: &str, reads: Option<&Reads>) -> bool {
-        self.lock().get(consumer).is_some_and(|(known, known_reads)| {
-            known == signature && reads.is_none_or(|reads| reads == known_reads)
+        self.lock().get(consumer).is_some_and(|known| {
+            known.signature == signature && reads.is_none_or(|reads| *reads == known.reads)
         })
     }
 }
@@ -82,9 +94,20 @@ async fn signature(connection: &mut PgConnection) -> sqlx::Result<String> {
             UNION ALL SELECT format('n%s.%s', oid, xmin) FROM pg_class WHERE relnamespace = to_regnamespace('edgepress_capture') AND relkind = 'r' \
             UNION ALL SELECT format('a%s.%s.%s', attrelid, attnum, xmin) FROM pg_attribute WHERE attrelid IN (SELECT tgrelid FROM ours) \
             UNION ALL SELECT format('i%s.%s', inhrelid, xmin) FROM pg_inherits \
+            UNION ALL SELECT format('e%s.%s', oid, xmin) FROM pg_enum \
             UNION ALL SELECT format('v%s.%s', oid, xmin) FROM pg_rewrite WHERE oid >= 16384) \
         SELECT coalesce(md5(string_agg(part, ',' ORDER BY part)), '') FROM parts";
     sqlx::query_scalar(sql).fetch_one(connection).await
+}
+
+/// What must still be as it was when the plan was made.
+#[derive(Clone, Copy)]
+enum Expected {
+    Anything,
+    /// Whether our schema is complete.
+    Complete(bool),
+    /// The number of the table captured next.
+    Next(i64),
 }
 
 /// Where a step of installing ended.
@@ -103,10 +126,10 @@ impl Postgres {
     }
 
     /// Runs statements in one transaction, whose locks it does not wait for long: it tries again later.
-    async fn run(&self, statements: &[String], next: Option<i64>) -> Result<Step, DatabaseError> {
+    async fn run(&self, statements: &[String], expected: Expected) -> Result<Step, DatabaseError> {
         let mut pause = LOCK_PAUSE;
         for number in 1..=LOCK_TRIES {
-            match self.try_run(statements, next).await {
+            match self.try_run(statements, expected).await {
                 Err(error) if is_lock_missed(&error) && number < LOCK_TRIES => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -115,7 +138,14 @@ impl Postgres {
                     return Err(refused(format!(
                         "capture cannot be installed now, because a transaction holds a lock and does not \
                          end ({})",
-                        super::message(&error)
+                        message(&error)
+                    )));
+                }
+                Err(error) if code(&error).as_deref() == Some("42501") => {
+                    return Err(refused(format!(
+                        "{}: to capture edits, this role needs CREATE on the database and TRIGGER on the \
+                         tables that are read; or their owner runs the statements once",
+                        message(&error)
                     )));
                 }
                 result => return result.map_err(failed),
@@ -124,17 +154,22 @@ impl Postgres {
         Ok(Step::Outdated)
     }
 
-    async fn try_run(&self, statements: &[String], next: Option<i64>) -> sqlx::Result<Step> {
+    async fn try_run(&self, statements: &[String], expected: Expected) -> sqlx::Result<Step> {
         let mut transaction = self.location.pool.begin().await?;
         transaction.execute(LOCK_TIMEOUT).await?;
         transaction.execute(ONE_AT_A_TIME).await?;
-        if let Some(next) = next {
-            let sql = format!("SELECT next FROM {STATE} FOR UPDATE");
-            let found: Option<i64> =
-                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut *transaction).await?;
-            if found != Some(next) {
-                return Ok(Step::Outdated);
+        let is_outdated = match expected {
+            Expected::Anything => false,
+            Expected::Complete(was) => There::read(&mut transaction).await?.is_complete() != was,
+            Expected::Next(next) => {
+                let sql = format!("SELECT next FROM {STATE} FOR UPDATE");
+                let found: Option<i64> =
+                    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut *transaction).await?;
+                found != Some(next)
             }
+        };
+        if is_outdated {
+            return Ok(Step::Outdated);
         }
         for statement in statements {
             transaction.execute(sqlx::raw_sql(AssertSqlSafe(statement.as_str()))).await?;
@@ -156,17 +191,20 @@ impl Postgres {
         }
         let mut is_done = !plan.first.is_empty() || !plan.makes.is_empty();
         if !plan.first.is_empty() {
-            self.run(&plan.first, None).await?;
+            let expected = Expected::Complete(plan.is_complete);
+            if let Step::Outdated = self.run(&plan.first, expected).await? {
+                return Ok(true);
+            }
         }
         for make in plan.makes {
-            match self.run(&make.statements, Some(make.id)).await? {
+            match self.run(&make.statements, Expected::Next(make.id)).await? {
                 Step::Done => installed.tables.push(make.table),
                 Step::Outdated => return Ok(true),
             }
         }
         // What is left over costs a little, but nobody waits for it: a snapshot may hold its tables for long.
         for drop in plan.drops.chunks(plan::STATEMENTS_OF_A_DROP) {
-            match self.try_run(drop, None).await {
+            match self.try_run(drop, Expected::Anything).await {
                 Ok(_) => is_done = true,
                 Err(error) if is_lock_missed(&error) => {}
                 Err(error) => return Err(failed(error)),
@@ -197,6 +235,29 @@ impl Postgres {
         Standing::read(connection, self.location.has_system_identifier).await.map_err(failed)
     }
 
+    async fn is_behind_now(
+        &self,
+        connection: &mut PgConnection,
+        consumer: &str,
+    ) -> Result<bool, DatabaseError> {
+        if !self.known.is_in_place(consumer, &signature(connection).await.map_err(failed)?, None) {
+            return Ok(true);
+        }
+        let Some(standing) = self.standing(connection).await? else { return Ok(true) };
+        let sql = format!("SELECT seen FROM {CONSUMER} WHERE name = $1");
+        let seen: Option<Option<String>> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(consumer)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed)?;
+        let Some(seen) = seen.flatten() else { return Ok(true) };
+        let then = Moment::of(&seen);
+        if !then.is_comparable(&standing.moment) || then.sources != standing.moment.sources {
+            return Ok(true);
+        }
+        Self::is_anything_unseen(connection, &then).await.map_err(failed)
+    }
+
     /// Whether something came that the snapshot has not seen.
     async fn is_anything_unseen(connection: &mut PgConnection, moment: &Moment) -> sqlx::Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {LOG} WHERE {UNSEEN})");
@@ -215,7 +276,8 @@ impl Capture for Postgres {
             // Before it is looked at what is there: whatever is altered after this is noticed later.
             let before = self.signature().await?;
             if !self.try_install(consumer, reads, &mut installed).await? {
-                self.known.lock().insert(consumer.to_owned(), (before, reads.clone()));
+                let known = InPlace { signature: before, reads: reads.clone(), quiet: None };
+                self.known.lock().insert(consumer.to_owned(), known);
                 return Ok(installed);
             }
         }
@@ -229,7 +291,11 @@ impl Capture for Postgres {
         match plan.refused {
             Some(reason) => Err(refused(reason)),
             None if plan.is_empty() => Ok(Vec::new()),
-            None => Ok(plan.statements()),
+            None => {
+                let role = sqlx::query_scalar("SELECT current_user::text").fetch_one(&self.location.pool);
+                let role: String = role.await.map_err(failed)?;
+                Ok(plan.statements(&role))
+            }
         }
     }
 
@@ -244,28 +310,25 @@ impl Capture for Postgres {
             return Ok(false);
         }
         self.known.lock().clear();
-        self.run(&["DROP SCHEMA edgepress_capture CASCADE".to_owned()], None).await?;
+        self.run(&["DROP SCHEMA edgepress_capture CASCADE".to_owned()], Expected::Anything).await?;
         Ok(true)
     }
 
     async fn is_behind(&self, consumer: &str) -> Result<bool, DatabaseError> {
         let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
-        if !self.known.is_in_place(consumer, &signature(connection).await.map_err(failed)?, None) {
-            return Ok(true);
+        // As long as the snapshot stays the same, no transaction that wrote anything has ended. A replica's
+        // does not say so.
+        let snapshot = "SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_snapshot()::text END";
+        let snapshot = sqlx::query_scalar(snapshot).fetch_one(&mut *connection);
+        let snapshot: String = snapshot.await.map_err(failed)?;
+        if !snapshot.is_empty() && self.known.is_quiet(consumer, &snapshot) {
+            return Ok(false);
         }
-        let Some(standing) = self.standing(connection).await? else { return Ok(true) };
-        let sql = format!("SELECT seen FROM {CONSUMER} WHERE name = $1");
-        let seen: Option<Option<String>> = sqlx::query_scalar(AssertSqlSafe(sql))
-            .bind(consumer)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed)?;
-        let Some(seen) = seen.flatten() else { return Ok(true) };
-        let then = Moment::of(&seen);
-        if !then.is_comparable(&standing.moment) || then.sources != standing.moment.sources {
-            return Ok(true);
+        let is_behind = self.is_behind_now(connection, consumer).await?;
+        if let Some(known) = self.known.lock().get_mut(consumer) {
+            known.quiet = (!is_behind).then_some(snapshot);
         }
-        Self::is_anything_unseen(connection, &then).await.map_err(failed)
+        Ok(is_behind)
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {

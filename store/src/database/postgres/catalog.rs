@@ -32,6 +32,7 @@ struct Relation {
     /// Where its rows lie; another one after TRUNCATE and whatever else rewrites it.
     file: i64,
     bound: Option<String>,
+    /// Or somebody else gave it our triggers.
     can_trigger: bool,
     is_owned: bool,
     /// Rows come from another server by logical replication.
@@ -46,11 +47,14 @@ const RELATIONS: &str = "\
     SELECT c.oid::bigint AS number, n.nspname::text AS schema, c.relname::text AS name, \
         c.relkind::text AS kind, c.relpersistence::text AS persistence, c.relfilenode::bigint AS file, \
         pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound, \
-        pg_catalog.has_table_privilege(c.oid, 'TRIGGER') AS can_trigger, \
+        pg_catalog.has_table_privilege(c.oid, 'TRIGGER') OR EXISTS (\
+            SELECT 1 FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid \
+            WHERE t.tgrelid = c.oid AND f.pronamespace = n.ours) AS can_trigger, \
         pg_catalog.pg_has_role(c.relowner, 'USAGE') AS is_owned, \
         EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = c.oid) AS is_subscribed, \
         CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END AS view \
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    FROM pg_catalog.pg_class c JOIN (SELECT oid, nspname, pg_catalog.to_regnamespace($1) AS ours \
+        FROM pg_catalog.pg_namespace) n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND c.relpersistence <> 't' \
         AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', $1)";
 
@@ -228,7 +232,8 @@ impl Reading {
             text += &format!("{} {} {} {:?}\n", member.number, member.file, member.kind, member.bound);
             for attribute in self.attributes(member) {
                 let Attribute { name, kind, modifier, generated, collation, .. } = attribute;
-                text += &format!("{name:?} {kind} {modifier} {generated} {collation:?}\n");
+                let labels = self.types.labels(*kind);
+                text += &format!("{name:?} {kind} {modifier} {generated} {collation:?} {labels:?}\n");
             }
         }
         Version::of(text.as_bytes()).to_string()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{
     PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition, PgPool, PgPoolOptions,
 };
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::database::DatabaseError;
 
@@ -26,7 +26,8 @@ const SETTINGS: &str = "\
     SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'iso_8601'; \
     SET extra_float_digits = 1; SET bytea_output = 'hex'; SET standard_conforming_strings = on; \
     SET client_encoding = 'UTF8'; SET xmlbinary = 'base64'; SET cursor_tuple_fraction = 1; \
-    SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'";
+    SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'; \
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// An open database.
 #[derive(Debug)]
@@ -47,18 +48,24 @@ impl Location {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| error("its URL is not valid: write postgres://USER:PASSWORD@HOST/DATABASE, with special characters of the password percent-encoded".to_owned()))?;
         let options = options.application_name("edgepress").disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE)
-            .after_connect(|connection, _| Box::pin(pin_settings(connection)));
-        let pool = pool.connect_with(options).await.map_err(|failure| error(message(&failure)))?;
+        // Alone, because a pool tries again and again where a server refuses, and says nothing of why.
+        let connect = tokio::time::timeout(ACQUIRE, options.connect()).await;
+        let connect = connect.map_err(|_| error(message(&sqlx::Error::PoolTimedOut)))?;
+        let mut connection = connect.map_err(|failure| error(message(&failure)))?;
         let facts = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
                      has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')";
+        let facts = sqlx::query_as(facts).fetch_one(&mut connection).await;
         let (number, version, has_system_identifier): (i32, String, bool) =
-            sqlx::query_as(facts).fetch_one(&pool).await.map_err(|failure| error(message(&failure)))?;
+            facts.map_err(|failure| error(message(&failure)))?;
         if number < OLDEST {
             return Err(error(format!("it is PostgreSQL {version}: 13 or newer is needed")));
         }
+        connection.close().await.map_err(|failure| error(message(&failure)))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE)
+            .after_connect(|connection, _| Box::pin(pin_settings(connection)))
+            .connect_lazy_with(options);
         Ok(Self { pool, has_system_identifier })
     }
 }

@@ -53,9 +53,11 @@ struct Entry {
     base: i64,
     element: i64,
     shown: String,
+    /// Those of an enum.
+    labels: Option<String>,
 }
 
-from_row!(Entry: number, schema, name, kind, category, base, element, shown);
+from_row!(Entry: number, schema, name, kind, category, base, element, shown, labels);
 
 /// The types asked for so far, by their number.
 #[derive(Debug, Default)]
@@ -72,7 +74,9 @@ const ENTRIES: &str = "\
         WHERE made.number <> 0) \
     SELECT t.oid::bigint AS number, n.nspname::text AS schema, t.typname::text AS name, \
         t.typtype::text AS kind, t.typcategory::text AS category, t.typbasetype::bigint AS base, \
-        t.typelem::bigint AS element, pg_catalog.format_type(t.oid, NULL) AS shown \
+        t.typelem::bigint AS element, pg_catalog.format_type(t.oid, NULL) AS shown, \
+        (SELECT string_agg(quote_literal(e.enumlabel), ',' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e \
+            WHERE e.enumtypid = t.oid) AS labels \
     FROM wanted JOIN pg_catalog.pg_type t ON t.oid::bigint = wanted.number \
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
 
@@ -133,6 +137,13 @@ impl Types {
                 );
             is_plain || entry.kind == "e"
         })
+    }
+
+    /// The labels of an enum, or of an array of one: renamed, they change what was stored before.
+    pub(super) fn labels(&self, number: i64) -> Option<&str> {
+        let entry = self.base(number)?;
+        let element = self.base(entry.element).filter(|_| entry.element != 0);
+        element.unwrap_or(entry).labels.as_deref()
     }
 
     /// The type of a column that takes every value of this one, as SQL text: without limits, which a stored

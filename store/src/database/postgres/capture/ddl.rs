@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::names::{CHANGE_ID, LOG, PRUNED_ID, change_table, function};
+use super::names::{CHANGE_ID, LOG, PRUNED_ID, change_table, function, literal};
 use crate::database::postgres::catalog::{Details, Member};
 use crate::database::text::quoted;
 
@@ -112,8 +112,8 @@ impl Target<'_> {
             format!("CREATE INDEX {table}_xid ON edgepress_capture.{table} (edgepress_xid)"),
             format!(
                 "CREATE FUNCTION edgepress_capture.{function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
-                 {SETTINGS} AS $edgepress${}$edgepress$",
-                self.body()
+                 {SETTINGS} AS {}",
+                literal(&self.body())
             ),
             format!("REVOKE ALL ON FUNCTION edgepress_capture.{function}() FROM PUBLIC"),
         ]
@@ -188,7 +188,8 @@ impl Target<'_> {
         format!("(ROW({})::text COLLATE \"C\")", list.strip_prefix(", ").unwrap_or_default())
     }
 
-    fn body(&self) -> String {
+    /// What the function does. Its text holds names that the owner of the table gave.
+    pub(super) fn body(&self) -> String {
         let id = self.id;
         let record = if self.details.is_by_row { self.record_row() } else { self.record_statement() };
         // What is caught was rolled back before: nothing of it is half done.

@@ -13,6 +13,7 @@ use super::names::{CONSUMER, FIXED, SCHEMA, SOURCE, STATE, change_table, functio
 use super::seen::{Source, sources};
 use crate::database::capture::{Reads, Table};
 use crate::database::postgres::catalog::Schema;
+use crate::database::text::quoted;
 
 /// What consumers read, as it is remembered: schema, name, columns.
 type Remembered = Vec<(String, String, BTreeSet<String>)>;
@@ -98,6 +99,10 @@ impl There {
         self.is_ours
     }
 
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// What is missing or altered of what captures a table.
     fn problem(&self, source: &Source, target: &Target<'_>) -> Option<String> {
         let columns: Vec<&String> = target.columns.iter().map(|(name, _)| name).collect();
@@ -113,7 +118,7 @@ impl There {
         let function = function(target.id);
         match self.functions.get(&function) {
             None => return Some(format!("the function edgepress_capture.{function} is missing")),
-            Some(body) if !target.objects().iter().any(|sql| sql.contains(&**body)) => {
+            Some(body) if *body != target.body() => {
                 return Some(format!("the function edgepress_capture.{function} was altered"));
             }
             Some(_) => {}
@@ -148,6 +153,8 @@ pub(super) struct Make {
 pub(super) struct Plan {
     /// Why nothing can be done.
     pub(super) refused: Option<String>,
+    /// Whether our schema was complete when this was made.
+    pub(super) is_complete: bool,
     /// What is there before any table is captured, and who reads.
     pub(super) first: Vec<String>,
     /// Each with the number that its captured table gets.
@@ -181,7 +188,7 @@ fn shape(target: &Target<'_>) -> String {
 impl Plan {
     /// What is missing for the consumers remembered and, if given, for this one.
     pub(super) fn new(schema: &Schema, there: &There, consumer: Option<(&str, &Reads)>) -> Self {
-        let mut plan = Self::default();
+        let mut plan = Self { is_complete: there.is_complete, ..Self::default() };
         if there.has_schema && !there.is_ours {
             plan.refused = Some(
                 "edits cannot be captured: a schema called edgepress_capture is there that is not Edgepress's own: \
@@ -274,17 +281,25 @@ impl Plan {
         }
     }
 
-    /// Everything, in order, as somebody else may run it.
-    pub(super) fn statements(&self) -> Vec<String> {
+    /// Everything, in order, as somebody else may run it for `role`.
+    pub(super) fn statements(&self, role: &str) -> Vec<String> {
         let mut all = Vec::new();
-        let makes = self.makes.iter().map(|make| make.statements.as_slice());
-        for part in std::iter::once(self.first.as_slice()).chain(makes).chain([self.drops.as_slice()]) {
+        let mut add = |part: &[String]| {
             if !part.is_empty() {
                 all.push("BEGIN".to_owned());
                 all.extend_from_slice(part);
                 all.push("COMMIT".to_owned());
             }
-        }
+        };
+        add(&self.first);
+        self.makes.iter().for_each(|make| add(&make.statements));
+        add(&self.drops);
+        let role = quoted(role);
+        add(&[
+            format!("GRANT USAGE ON SCHEMA {SCHEMA} TO {role}"),
+            format!("GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO {role}"),
+            format!("GRANT ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role}"),
+        ]);
         all
     }
 
