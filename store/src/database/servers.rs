@@ -73,6 +73,8 @@ pub async fn mariadb() -> &'static Server {
         server.args(["--no-defaults", &data, &user, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
         server.arg(format!("--port={port}"));
         server.arg(format!("--socket={}", folder.join("socket").display()));
+        // One that starts removes what it takes for its own leftovers there.
+        server.arg(format!("--tmpdir={}", folder.display()));
         server.args(["--innodb-flush-log-at-trx-commit=0", "--max-connections=200"]);
         Server::start(folder, &server, "KILL", format!("mysql://root@127.0.0.1:{port}/"), "mysql")
     });
