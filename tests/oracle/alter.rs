@@ -137,7 +137,8 @@ impl Edits<'_> {
                 format!("ALTER TABLE {name} RENAME COLUMN other TO name"),
             ],
             6 => {
-                let mut script = vec![format!("DROP TABLE {name}"), self.schema.tables[table].statement.clone()];
+                let mut script =
+                    vec![format!("DROP TABLE {name}"), self.schema.tables[table].statement.clone()];
                 if is_mysql {
                     script.insert(0, "SET foreign_key_checks = 0".to_owned());
                     script.push("SET foreign_key_checks = 1".to_owned());
@@ -152,7 +153,8 @@ impl Edits<'_> {
     fn maintenance(&mut self, name: &str) -> String {
         let postgres =
             ["VACUUM", "VACUUM FULL @", "ANALYZE @", "REINDEX TABLE @", "CHECKPOINT", "TRUNCATE @ CASCADE"];
-        let mysql = ["OPTIMIZE TABLE @", "ANALYZE TABLE @", "ALTER TABLE @ FORCE", "CHECK TABLE @", "TRUNCATE @"];
+        let mysql =
+            ["OPTIMIZE TABLE @", "ANALYZE TABLE @", "ALTER TABLE @ FORCE", "CHECK TABLE @", "TRUNCATE @"];
         let is_mysql = self.schema.dialect == Dialect::Mysql;
         self.draw.pick(if is_mysql { &mysql } else { &postgres }).replace('@', name)
     }

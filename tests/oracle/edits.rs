@@ -196,7 +196,9 @@ impl Edits<'_> {
             }
             let set = format!("{name} = ");
             // A column is set twice in SQLite only.
-            if self.schema.dialect == Dialect::Sqlite || !sets.iter().any(|own: &String| own.starts_with(&set)) {
+            if self.schema.dialect == Dialect::Sqlite
+                || !sets.iter().any(|own: &String| own.starts_with(&set))
+            {
                 sets.push(format!("{set}{value}"));
             }
         }

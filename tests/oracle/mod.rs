@@ -144,7 +144,10 @@ fn found(fault: &Fault) -> (Case, Failure) {
 fn every_shape_of_query_is_drawn() {
     let mut drawn = Drawn::new();
     for seed in 1..=200 {
-        generate::case(Dialect::Sqlite, seed).1.into_iter().for_each(|(name, count)| *drawn.entry(name).or_default() += count);
+        generate::case(Dialect::Sqlite, seed)
+            .1
+            .into_iter()
+            .for_each(|(name, count)| *drawn.entry(name).or_default() += count);
     }
     for (_, name, _) in queries::SHAPES.iter().chain(&queries::SIMPLE) {
         assert!(drawn.contains_key(name), "{name}: 200 cases do without");
@@ -174,7 +177,8 @@ fn queries_are_determined_by_their_rows() {
 #[test]
 fn where_nothing_is_wrong_nothing_is_found() {
     for seed in 1..=CASES / 10 {
-        if let Err(failure) = run(&generate::case(Dialect::Sqlite, seed).0, Some(&NONE), &mut Seen::default()) {
+        if let Err(failure) = run(&generate::case(Dialect::Sqlite, seed).0, Some(&NONE), &mut Seen::default())
+        {
             panic!("seed {seed}: {failure:?}");
         }
     }

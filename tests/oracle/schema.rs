@@ -113,7 +113,8 @@ impl Schema {
         let can_defer = has_foreign_keys && draw.dialect != Dialect::Mysql;
         let is_deferred = can_defer && draw.rarely(25, "schema: deferred foreign keys");
         let dialect = draw.dialect;
-        let mut schema = Self { dialect, tables: Vec::new(), refs: Vec::new(), has_foreign_keys, is_deferred };
+        let mut schema =
+            Self { dialect, tables: Vec::new(), refs: Vec::new(), has_foreign_keys, is_deferred };
         for number in 0..draw.within(2, 4) as usize {
             schema.add(draw, number);
         }
@@ -151,7 +152,11 @@ impl Schema {
             }
         }
         let table = &mut self.tables[number];
-        if is_sqlite { values(draw, table) } else { types::values(draw, table) }
+        if is_sqlite {
+            values(draw, table)
+        } else {
+            types::values(draw, table)
+        }
         let part = |column: &Column| match column.role {
             // Queries name it in lower case.
             Role::Quantity if draw.rarely(15, "schema: name in another case") => {
@@ -284,10 +289,8 @@ impl Schema {
             draw.saw("schema: a trigger of the owner's");
             let (child, parent) = (&self.tables[of.child], &self.tables[of.parent]);
             let (own, key) = (&child.columns[of.pairs[0].0].name, &parent.columns[of.pairs[0].1].name);
-            let update = format!(
-                "UPDATE {} SET qty = coalesce(qty, 0) + 1 WHERE {own} = NEW.{key}",
-                child.name
-            );
+            let update =
+                format!("UPDATE {} SET qty = coalesce(qty, 0) + 1 WHERE {own} = NEW.{key}", child.name);
             let when = format!("CREATE TRIGGER touch AFTER UPDATE ON {}", parent.name);
             match self.dialect {
                 Dialect::Sqlite => extras.push(format!("{when} BEGIN {update}; END")),

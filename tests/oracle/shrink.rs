@@ -11,7 +11,7 @@ use super::run::{Failure, Seen, run};
 const TRIES: usize = 3_000;
 
 /// So many on servers, where each takes two new databases.
-const SERVER_TRIES: usize = 600;
+const SERVER_TRIES: usize = 300;
 
 /// A failing case that is made smaller.
 pub(super) struct Shrink<'a> {

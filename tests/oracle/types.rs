@@ -46,16 +46,8 @@ const POSTGRES: [Note; 14] = [
         &["@ IS NOT NULL", "@ <> '00000000-0000-0000-0000-000000000001'"],
     ),
     ("text", &["'1'", "'a'", "'A'", "''", "NULL"], &["@ = '1'", "@ <> 'a'", "@ IS NULL"]),
-    (
-        "text COLLATE ci",
-        &["'1'", "'a'", "'A'", "''", "NULL"],
-        &["@ = 'a'", "@ <> 'A'", "@ IS NULL"],
-    ),
-    (
-        "double precision",
-        &["1", "0.5", "1e300", "-1", "0.1", "NULL"],
-        &["@ > 0.5", "@ = 1", "@ IS NOT NULL"],
-    ),
+    ("text COLLATE ci", &["'1'", "'a'", "'A'", "''", "NULL"], &["@ = 'a'", "@ <> 'A'", "@ IS NULL"]),
+    ("double precision", &["1", "0.5", "1e300", "-1", "0.1", "NULL"], &["@ > 0.5", "@ = 1", "@ IS NOT NULL"]),
     ("bytea", &["'\\x61'", "'\\x'", "'\\x00ff'", "NULL"], &["@ = '\\x61'", "@ IS NOT NULL"]),
     ("date", &["'2024-01-01'", "'2024-02-29'", "NULL"], &["@ > '2024-01-15'", "@ IS NULL"]),
     (
@@ -223,7 +215,11 @@ pub(super) fn values(draw: &mut Draw, table: &mut Table) {
     }
     if draw.rarely(20, "schema: generated column") {
         let declared = draw.pick(match is_mysql {
-            true => &["VARCHAR(60) AS (lower(name)) STORED", "VARCHAR(60) AS (upper(name)) VIRTUAL", "INT AS (length(name)) VIRTUAL"],
+            true => &[
+                "VARCHAR(60) AS (lower(name)) STORED",
+                "VARCHAR(60) AS (upper(name)) VIRTUAL",
+                "INT AS (length(name)) VIRTUAL",
+            ],
             false => &[
                 "text GENERATED ALWAYS AS (lower(name)) STORED",
                 "text GENERATED ALWAYS AS (name || '!') STORED",

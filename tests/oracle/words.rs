@@ -102,9 +102,14 @@ fn typed_conditions(dialect: Dialect, column: &Column) -> &'static [&'static str
             &["@ <> 'a'", "@ = 'a'", "@ LIKE 'a%'", "@ IS NOT NULL", "length(@) < 2", "@ IN ('a', 'b')"]
         }
         (_, Kind::Text) => &["@ <> 'a'", "@ = 'a'", "@ > 'a'", "@ IS NOT NULL", "length(@) < 2"],
-        (_, Kind::Boolean) if dialect == Dialect::Postgres => {
-            &["@", "NOT @", "coalesce(@, false) = false", "@ IS NOT NULL", "@ IS TRUE", "@ IS DISTINCT FROM true"]
-        }
+        (_, Kind::Boolean) if dialect == Dialect::Postgres => &[
+            "@",
+            "NOT @",
+            "coalesce(@, false) = false",
+            "@ IS NOT NULL",
+            "@ IS TRUE",
+            "@ IS DISTINCT FROM true",
+        ],
         (_, Kind::Boolean) => {
             &["@ = 1", "@", "NOT @", "coalesce(@, 0) = 0", "@ IS NOT NULL", "@ IS TRUE", "NOT (@ <=> 1)"]
         }

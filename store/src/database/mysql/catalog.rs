@@ -121,8 +121,13 @@ pub(super) struct Schema {
 impl Schema {
     /// Reads what is there now.
     pub(super) async fn read(connection: &mut MySqlConnection, name: &str) -> Result<Self, sqlx::Error> {
-        let mut catalog =
-            Catalog { dialect: Dialect::Mysql, path: Vec::new(), tables: BTreeMap::new(), views: BTreeMap::new(), routines: BTreeSet::new() };
+        let mut catalog = Catalog {
+            dialect: Dialect::Mysql,
+            path: Vec::new(),
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+            routines: BTreeSet::new(),
+        };
         let mut schema = Self {
             catalog: Arc::new(catalog.clone()),
             details: BTreeMap::new(),

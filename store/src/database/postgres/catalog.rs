@@ -180,8 +180,13 @@ impl Relation {
 
 impl Reading {
     fn schema(&self, path: Vec<String>) -> Schema {
-        let mut catalog =
-            Catalog { dialect: Dialect::Postgres, path, tables: BTreeMap::new(), views: BTreeMap::new(), routines: BTreeSet::new() };
+        let mut catalog = Catalog {
+            dialect: Dialect::Postgres,
+            path,
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+            routines: BTreeSet::new(),
+        };
         let mut details = BTreeMap::new();
         for relation in self.relations.values() {
             if let Some(query) = &relation.view {
