@@ -108,13 +108,15 @@ impl Postgres {
             }
         }
         // The first query takes the snapshot.
-        let start = "SELECT 1; SAVEPOINT edgepress_start";
-        transaction.execute(sqlx::raw_sql(start)).await.map_err(failed)?;
+        let start = "SELECT pg_backend_pid()::text; SAVEPOINT edgepress_start";
+        let row = sqlx::raw_sql(start).fetch_one(&mut *transaction).await.map_err(failed)?;
+        let process: String = row.try_get(0).map_err(failed)?;
         Ok(Some(PostgresSnapshot {
-            transaction,
+            transaction: Some(transaction),
+            process: process.parse().unwrap_or_default(),
             has_system_identifier: self.location.has_system_identifier,
             pool: self.location.pool.clone(),
-            is_disturbed: false,
+            state: State::Clean,
             described: HashMap::new(),
             types: Types::default(),
             catalog: None,
@@ -153,32 +155,73 @@ fn hash(bytes: &[u8]) -> i64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step).cast_signed()
 }
 
+/// In which state the transaction is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Clean,
+    /// Rows of a cursor are left.
+    Left,
+    /// A statement runs, failed, or was not waited for.
+    Busy,
+}
+
 /// One moment of a PostgreSQL database; rolled back when dropped.
 struct PostgresSnapshot {
-    transaction: Transaction<'static, sqlx::Postgres>,
+    /// Taken only when this is dropped.
+    transaction: Option<Transaction<'static, sqlx::Postgres>>,
+    /// The server's process that serves it.
+    process: i32,
     has_system_identifier: bool,
     pool: sqlx::PgPool,
-    /// Whether a statement failed or was left in the middle: the transaction works again only when it is
-    /// rolled back to its start, which keeps the snapshot.
-    is_disturbed: bool,
+    /// Unless it is clean, the transaction works again only when it is rolled back to its start, which keeps
+    /// the snapshot.
+    state: State,
     /// What is known of the queries seen so far.
     described: HashMap<String, Described>,
     types: Types,
     catalog: Option<Arc<Catalog>>,
 }
 
+/// A query that still runs then is cancelled: nobody waits for it.
+impl Drop for PostgresSnapshot {
+    fn drop(&mut self) {
+        let (Some(transaction), Ok(runtime)) =
+            (self.transaction.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        if self.state != State::Busy {
+            return;
+        }
+        let (pool, process) = (self.pool.clone(), self.process);
+        runtime.spawn(async move {
+            // As long as the connection is ours, the process serves nobody else.
+            let cancelled = sqlx::query("SELECT pg_cancel_backend($1)").bind(process).execute(&pool).await;
+            if let Err(error) = cancelled {
+                tracing::debug!(%error, "a query that nobody waits for could not be cancelled");
+            }
+            drop(transaction);
+        });
+    }
+}
+
 impl PostgresSnapshot {
+    fn connection(&mut self) -> &mut PgConnection {
+        self.transaction.as_mut().expect("it is taken only when this is dropped")
+    }
+
     /// The connection, ready for a statement. Whoever is done with it calls [`Self::settle`].
     async fn ready(&mut self) -> Result<&mut PgConnection, DatabaseError> {
-        if self.is_disturbed {
-            self.transaction.execute(sqlx::raw_sql(ROLL_BACK)).await.map_err(failed)?;
+        let before = std::mem::replace(&mut self.state, State::Busy);
+        let connection = self.connection();
+        if before != State::Clean {
+            connection.execute(sqlx::raw_sql(ROLL_BACK)).await.map_err(failed)?;
         }
-        self.is_disturbed = true;
-        Ok(&mut self.transaction)
+        Ok(connection)
     }
 
     fn settle(&mut self) {
-        self.is_disturbed = false;
+        self.state = State::Clean;
     }
 
     /// A row that says the columns of `query`, a [`single_select`], whatever their names and types.
@@ -213,8 +256,10 @@ impl PostgresSnapshot {
             .iter()
             .map(|column| column.type_info().oid().map_or(0, |oid| i64::from(oid.0)))
             .collect();
-        self.ready().await?;
-        self.types.learn(&mut self.transaction, &numbers).await.map_err(failed)?;
+        let mut types = std::mem::take(&mut self.types);
+        let learnt = types.learn(self.ready().await?, &numbers).await;
+        self.types = types;
+        learnt.map_err(failed)?;
         self.settle();
         let kind = |(column, number): (&sqlx::postgres::PgColumn, &i64)| {
             self.types.find(*number).map_err(|shown| {
@@ -302,7 +347,8 @@ impl Cursor<'_> {
         let Some(count) = self.next.take() else { return Ok(Vec::new()) };
         // Plain text, which sqlx sends and reads in one round trip.
         let fetch = format!("FETCH FORWARD {count} FROM edgepress_cursor");
-        let mut rows = sqlx::raw_sql(AssertSqlSafe(fetch)).fetch(&mut *self.snapshot.transaction);
+        self.snapshot.state = State::Busy;
+        let mut rows = sqlx::raw_sql(AssertSqlSafe(fetch)).fetch(self.snapshot.connection());
         let (mut batch, mut bytes) = (Vec::with_capacity(count), 0);
         while let Some(row) = rows.try_next().await.map_err(failed)? {
             let (row, size) = values::decode(&row, &self.columns, &self.forms).map_err(failed)?;
@@ -312,9 +358,10 @@ impl Cursor<'_> {
         drop(rows);
         if batch.len() < count {
             let close = sqlx::raw_sql("CLOSE edgepress_cursor");
-            self.snapshot.transaction.execute(close).await.map_err(failed)?;
+            self.snapshot.connection().execute(close).await.map_err(failed)?;
             self.snapshot.settle();
         } else {
+            self.snapshot.state = State::Left;
             let average = (bytes / count).max(1);
             self.next = Some((BATCH_BYTES / average).clamp(1, BATCH_ROWS));
         }
@@ -337,6 +384,7 @@ impl Snapshot for PostgresSnapshot {
         // Not as plain text: only one statement can be prepared.
         let declare = sqlx::query(AssertSqlSafe(declare)).persistent(false);
         declare.execute(self.ready().await?).await.map_err(failed)?;
+        self.state = State::Left;
         let columns = Arc::clone(&described.columns);
         let forms = described.forms();
         let cursor =

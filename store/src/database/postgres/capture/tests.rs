@@ -368,3 +368,51 @@ async fn a_copy_of_the_database_is_another_one() {
     let original = Postgres::open(&url).await.unwrap();
     assert!(changes(&original, &since).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_a_publisher_does_not_fill_up() {
+    let (_, database, other) = database("CREATE TABLE t (id int)").await;
+    install(&database, &[("t", &["id"])]).await;
+    let since = seen(&database).await;
+    other.execute("INSERT INTO t VALUES (1); SELECT setval('edgepress_capture.change_id', 2000000)").await;
+    for number in 0..50 {
+        other
+            .execute(&format!("BEGIN; INSERT INTO t VALUES ({number}); DELETE FROM t WHERE id = 3; COMMIT"))
+            .await;
+    }
+    let entries = async || -> (i64, i64) {
+        let sql = "SELECT (SELECT count(*) FROM edgepress_capture.log), (SELECT count(*) FROM edgepress_capture.change_1)";
+        sqlx::query_as(sql).fetch_one(&database.location.pool).await.unwrap()
+    };
+    assert_eq!(entries().await, (2, 1));
+    assert_eq!(whole(&database, &since).await, ["t"]);
+    let middle = seen(&database).await;
+    database.prune(0).await.unwrap();
+    assert_eq!(entries().await, (0, 0));
+    assert!(changes(&database, &middle).await.is_empty());
+    other.execute("INSERT INTO t VALUES (100)").await;
+    assert_eq!(images(&database, &middle, "t", &["id"]).await, ints(&[100]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_of_every_isolation_are_captured_and_do_not_fail_each_other() {
+    let (url, database, one) = database("CREATE TABLE t (id int); CREATE TABLE u (id int)").await;
+    install(&database, &[("t", &["id"]), ("u", &["id"])]).await;
+    let other = Other::open(&url).await;
+    for isolation in ["SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED"] {
+        let begin = format!("BEGIN ISOLATION LEVEL {isolation}");
+        for writer in [&one, &other] {
+            writer.execute(&begin).await;
+        }
+        one.execute("INSERT INTO t VALUES (1)").await;
+        other.execute("INSERT INTO u VALUES (2)").await;
+        let middle = seen(&database).await;
+        let intent = Intent { number: 1, seen: middle.clone(), state: String::new() };
+        database.consume("me", &intent).await.unwrap();
+        database.prune(10).await.unwrap();
+        one.execute("INSERT INTO t VALUES (3); COMMIT").await;
+        other.execute("INSERT INTO u VALUES (4); COMMIT").await;
+        assert_eq!(images(&database, &middle, "t", &["id"]).await, ints(&[1, 3]), "{isolation}");
+        assert_eq!(images(&database, &middle, "u", &["id"]).await, ints(&[2, 4]), "{isolation}");
+    }
+}

@@ -32,6 +32,11 @@ impl Random {
 
 type Contents = BTreeMap<String, i64>;
 
+/// By table and columns.
+type Moment = BTreeMap<(usize, usize), Contents>;
+
+const TABLES: [&str; 3] = ["plain", "tree", "even"];
+
 const COLUMNS: [&[&str]; 4] = [&["id", "n", "name"], &["name"], &["id"], &["n"]];
 
 /// How often each content of these columns is there, as the snapshot sees it.
@@ -42,6 +47,38 @@ async fn contents(snapshot: &mut dyn crate::database::Snapshot, table: &str, col
         *contents.entry(format!("{row:?}")).or_default() += 1;
     }
     contents
+}
+
+async fn moment(snapshot: &mut dyn crate::database::Snapshot) -> Moment {
+    let mut now = Moment::new();
+    for (place, table) in TABLES.iter().enumerate() {
+        for (number, columns) in COLUMNS.iter().enumerate() {
+            now.insert((place, number), contents(snapshot, table, columns).await);
+        }
+    }
+    now
+}
+
+/// The images since then are exactly what differs.
+async fn compare(snapshot: &mut dyn crate::database::Snapshot, since: &Seen, then: &Moment, now: &Moment) {
+    let changes = snapshot.changes(since).await.unwrap();
+    assert!(changes.everything.is_none() && changes.whole.is_empty(), "{changes:?}");
+    for (&(place, number), now) in now {
+        let then = &then[&(place, number)];
+        let all: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+        let differ = all.into_iter().filter(|content| then.get(*content) != now.get(*content));
+        let expected: Vec<&String> = differ.collect();
+        let mut found = Vec::new();
+        if let Some((_, images)) = changes.tables.iter().find(|(table, _)| table.name == TABLES[place]) {
+            let names = COLUMNS[number].iter().map(|&name| name.to_owned()).collect();
+            let source = images.source(&names);
+            let query = format!("SELECT {} FROM ({source}) q", COLUMNS[number].join(", "));
+            let Keys::All(keys) = snapshot.keys(&query, 10_000).await.unwrap() else { panic!("too many") };
+            found.extend(keys.into_iter().map(|key| format!("{key:?}")));
+        }
+        found.sort();
+        assert!(found.iter().eq(expected.iter().copied()), "{}: {found:?} {expected:?}", TABLES[place]);
+    }
 }
 
 /// Writers overlap, and end their transactions late or take them back; what lies between two snapshots is
@@ -55,15 +92,14 @@ async fn images_are_what_differs_between_two_snapshots() {
          CREATE TABLE rest PARTITION OF tree DEFAULT",
     )
     .await;
-    let tables = ["plain", "tree", "even"];
-    install(&database, &tables.map(|table| (table, COLUMNS[0]))).await;
+    install(&database, &TABLES.map(|table| (table, COLUMNS[0]))).await;
     let writers = [one, Other::open(&url).await, Other::open(&url).await];
     let mut is_open = [false; 3];
     let mut random = Random(7);
-    let mut moments: Vec<(Seen, BTreeMap<(usize, usize), Contents>)> = Vec::new();
+    let mut moments: Vec<(Seen, Moment)> = Vec::new();
     for step in 0..400 {
         let writer = usize::try_from(random.below(3)).unwrap();
-        let table = tables[usize::try_from(random.below(2)).unwrap()];
+        let table = TABLES[usize::try_from(random.below(2)).unwrap()];
         let edit = random.edit(table);
         let script = match (random.below(6), is_open[writer]) {
             (0, false) => "BEGIN".to_owned(),
@@ -79,52 +115,19 @@ async fn images_are_what_differs_between_two_snapshots() {
             continue;
         }
         let mut snapshot = database.snapshot().await.unwrap();
-        let mut now = BTreeMap::new();
-        for (place, table) in tables.iter().enumerate() {
-            for (number, columns) in COLUMNS.iter().enumerate() {
-                now.insert((place, number), contents(&mut *snapshot, table, columns).await);
-            }
-        }
+        let now = moment(&mut *snapshot).await;
         for (since, then) in moments.iter().rev().take(3) {
-            let changes = snapshot.changes(since).await.unwrap();
-            assert!(changes.everything.is_none() && changes.whole.is_empty(), "{step}: {changes:?}");
-            for (&(place, number), now) in &now {
-                let then = &then[&(place, number)];
-                let contents: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-                let differ = contents.into_iter().filter(|content| then.get(*content) != now.get(*content));
-                let expected: Vec<&String> = differ.collect();
-                let images = changes.tables.iter().find(|(table, _)| table.name == tables[place]);
-                let mut found = Vec::new();
-                if let Some((_, images)) = images {
-                    let names = COLUMNS[number].iter().map(|&name| name.to_owned()).collect();
-                    let query =
-                        format!("SELECT {} FROM ({}) q", COLUMNS[number].join(", "), images.source(&names));
-                    let Keys::All(keys) = snapshot.keys(&query, 10_000).await.unwrap() else {
-                        panic!("{step}")
-                    };
-                    found.extend(keys.into_iter().map(|key| format!("{key:?}")));
-                }
-                found.sort();
-                assert!(
-                    found.iter().eq(expected.iter().copied()),
-                    "{step} {}: {found:?} {expected:?}",
-                    tables[place]
-                );
-            }
+            compare(&mut *snapshot, since, then, &now).await;
         }
         let seen = snapshot.seen().await.unwrap().unwrap();
+        moments.push((seen, now));
         if random.below(3) == 0 {
-            let intent = Intent {
-                number: 1,
-                seen: moments.last().map_or(seen.clone(), |(seen, _)| seen.clone()),
-                state: String::new(),
-            };
+            // What the consumer has seen is pruned; later moments are still compared.
+            moments.drain(..moments.len().saturating_sub(2));
+            let intent = Intent { number: 1, seen: moments[0].0.clone(), state: String::new() };
             database.consume("me", &intent).await.unwrap();
             database.prune(1_000_000).await.unwrap();
-            let last = moments.len().saturating_sub(1);
-            moments.drain(..last);
         }
-        moments.push((seen, now));
     }
 }
 
