@@ -55,6 +55,9 @@ pub(crate) enum Command {
     New {
         /// The folder
         dir: PathBuf,
+        /// Make a first site from the tables of this database instead: sqlite:, postgres:// or mysql://
+        #[arg(long, value_name = "DATABASE_URL")]
+        from: Option<String>,
     },
     /// Publish, serve, and publish every edit of rows or templates: one process, no services
     Dev(Dev),

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod failure;
 mod files;
+mod from;
 mod output;
 mod signals;
 mod starter;

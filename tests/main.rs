@@ -2,6 +2,7 @@
 
 mod browser;
 mod damage;
+mod databases;
 mod dev;
 mod edits;
 mod faults;

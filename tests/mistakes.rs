@@ -217,3 +217,71 @@ fn what_is_no_database_is_named() {
     );
     assert!(!site.path("site.db").exists());
 }
+
+#[test]
+fn all_mistakes_are_told_in_one_run() {
+    let site = Site::small(2);
+    site.write("pages/item.html", "{{ name }");
+    site.edit("site.toml", "SELECT slug, name FROM item\"\n", "SELECT slug, nam FROM item\"\n");
+    let ran = site.run("check");
+    assert_eq!(ran.code, Some(2), "{}", ran.text());
+    for named in ["pages/item.html:1", "no such column: nam", "2 mistakes"] {
+        assert!(ran.stdout.contains(named), "{named}: {}", ran.text());
+    }
+    let site = Site::small(2);
+    site.sql_new("INSERT INTO item VALUES (3, 'item-1', 'twin')");
+    let ran = site.run("check");
+    assert!(ran.code == Some(2) && ran.stdout.contains("another row has the same path"), "{}", ran.text());
+}
+
+#[test]
+fn an_unreachable_database_is_one_mistake_among_others() {
+    let site = Site::small(2);
+    site.write("pages/item.html", "{{ name }");
+    for (url, named) in [
+        ("sqlite:nothing.db", "no database at"),
+        ("postgres://me:secret@127.0.0.1:1/shop", "postgres://***@127.0.0.1:1/shop"),
+        ("mysql://me:secret@127.0.0.1:1/shop", "mysql://***@127.0.0.1:1/shop"),
+    ] {
+        let toml = site.read("site.toml").replace("schema = \"schema.sql\"\n", "");
+        let (start, rest) = toml.split_once("[database]\nurl = \"").expect("it has a database");
+        let (_, end) = rest.split_once('"').expect("the URL ends");
+        site.write("site.toml", &format!("{start}[database]\nurl = \"{url}\"{end}"));
+        let ran = site.run("check");
+        assert!(ran.code == Some(2) && ran.stdout.contains("2 mistakes"), "{}", ran.text());
+        assert!(ran.stdout.contains(named) && ran.stdout.contains("pages/item.html:1"), "{}", ran.text());
+        assert!(!ran.text().contains("secret"), "{}", ran.text());
+    }
+}
+
+#[test]
+fn what_is_worth_knowing_is_told_and_is_no_mistake() {
+    let site = Site::small(3);
+    site.sql_new("CREATE TABLE part (id INTEGER PRIMARY KEY, item_id INTEGER, name, n INTEGER)");
+    site.edit(
+        "site.toml",
+        "SELECT id, slug, name FROM item\"\n",
+        "SELECT id, slug, name, date('now') AS today FROM item\"\n  [collection.include.parts]\n  \
+         query = \"SELECT item_id, name FROM part\"\n  on = { item_id = \"id\" }\n  order_by = \"name\"\n  \
+         [collection.include.names]\n  query = \"SELECT group_concat(name) AS all_names FROM part\"\n",
+    );
+    let ran = site.run("check");
+    assert_eq!(ran.code, Some(0), "{}", ran.text());
+    for named in [
+        "site.toml:17: warning: the query of collection `item` tells the time with `date`",
+        "site.toml:20: warning: the include `parts` of collection `item` is ordered by `name`, which may leave rows tied",
+        "site.toml:20: warning: the include `parts` has no index to find its rows by `item_id`",
+        "site.toml:24: warning: the include `names` of collection `item` calls `group_concat`, which takes rows in whatever order",
+        "no mistakes: ",
+    ] {
+        assert!(ran.stdout.contains(named), "{named}: {}", ran.text());
+    }
+    site.sql(
+        "CREATE INDEX part_item ON part (item_id); CREATE UNIQUE INDEX part_name ON part (item_id, name); \
+         CREATE UNIQUE INDEX item_slug ON item (slug)",
+    );
+    site.edit("site.toml", "name = \"item\"\n", "name = \"item\"\nrefresh = \"1h\"\n");
+    site.edit("site.toml", "group_concat(name) AS", "group_concat(name ORDER BY name) AS");
+    let checked = site.json("check");
+    assert_eq!(checked["problems"], serde_json::json!([]));
+}

@@ -1,20 +1,26 @@
 //! Looks at a whole site without publishing it: every mistake found in one run.
 
-use edgepress_site::documents::Maker;
-use edgepress_site::problem::{Problem, Problems};
-use edgepress_store::database::Database;
+use edgepress_site::definition::{Collection, Include};
+use edgepress_site::documents::{KeyError, Maker};
+use edgepress_site::problem::{Level, Problem, Problems};
+use edgepress_store::database::capture::Dialect;
+use edgepress_store::database::{Database, IncludeQuery};
 
-use crate::Publisher;
-use crate::consumer::{captured, impact_of};
+use crate::consumer::impact_of;
 use crate::error::{PublishError, whole};
-use crate::impact::Precision;
+use crate::impact::{Caution, Impact, Precision, quoted};
+use crate::key::KeyColumns;
 use crate::prepare::Prepared;
 use crate::progress::Progress;
 use crate::rows::{self, Reader};
+use crate::scope::Key;
 use crate::source::Source;
 
 /// Rows of each collection that are rendered as samples.
 const SAMPLES: usize = 20;
+
+/// Rows with a key that others have, of which so many are looked at.
+const TWINS: usize = 20;
 
 /// What was looked at.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -23,7 +29,7 @@ pub struct Checked {
     pub collections: usize,
     /// Sample documents that were rendered.
     pub samples: u64,
-    /// Mistakes; none of them in a site that can be published.
+    /// Mistakes, none of them in a site that can be published; and what is worth knowing.
     pub problems: Vec<Problem>,
     /// How precisely edits of each table are followed in each query.
     pub impact: Vec<Precision>,
@@ -31,40 +37,169 @@ pub struct Checked {
     pub capture: Vec<String>,
 }
 
-/// Checks templates, queries and sample rows.
+impl Checked {
+    /// How many mistakes there are.
+    #[must_use]
+    pub fn mistakes(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.level == Level::Error).count()
+    }
+}
+
+/// Checks templates, queries and sample rows: a mistake in one does not hide those in the others.
 ///
 /// # Errors
-/// The site's files or its database cannot be read at all.
+/// The site's files cannot be read at all.
 pub async fn check(
-    publisher: &Publisher,
+    consumer: Option<&str>,
     source: &Source,
-    database: &dyn Database,
+    database: Result<&dyn Database, String>,
 ) -> Result<Checked, PublishError> {
     let mut checked = Checked::default();
-    let file = source.file.as_str();
     let prepared = match Prepared::new(source.clone()) {
-        Ok(prepared) => prepared,
-        Err(PublishError::Site(Problems(problems))) => return Ok(Checked { problems, ..checked }),
+        Ok(prepared) => Some(prepared),
+        Err(PublishError::Site(Problems(problems))) => {
+            checked.problems = problems;
+            None
+        }
         Err(error) => return Err(error),
+    };
+    let file = source.file.as_str();
+    let database = match database {
+        Ok(database) => database,
+        Err(message) => {
+            let line = Some(source.site.database.line);
+            checked.problems.push(Problem::error(file, line, message, "start it, or mend [database] url"));
+            return Ok(checked);
+        }
     };
     for (number, collection) in source.site.definition.collections.iter().enumerate() {
         let problems = rows::check(collection, database, file).await;
         let is_right = problems.is_empty();
         checked.problems.extend(problems);
-        if is_right {
+        if let Some(prepared) = prepared.as_ref().filter(|_| is_right) {
             checked.collections += 1;
             samples(&prepared.maker, number, file, database, &mut checked).await?;
         }
     }
-    if checked.problems.is_empty() {
+    if let Some(prepared) = prepared.filter(|_| checked.mistakes() == 0) {
         let impact = impact_of(&prepared, database).await?;
         checked.impact = impact.explain();
-        if let Ok((capture, consumer)) = captured(publisher, database) {
+        if let (Some(capture), Some(consumer)) = (database.capture(), consumer) {
             let statements = capture.statements(consumer, impact.reads()).await;
             checked.capture = statements.map_err(PublishError::Database)?;
         }
+        cautions(&impact, source, &mut checked);
+        deeper(source, database, &mut checked).await?;
     }
     Ok(checked)
+}
+
+/// What is worth knowing of the queries, as their text tells.
+fn cautions(impact: &Impact, source: &Source, checked: &mut Checked) {
+    for (name, include, caution) in impact.cautions() {
+        let collections = &source.site.definition.collections;
+        let Some(collection) = collections.iter().find(|collection| collection.name == name) else {
+            continue;
+        };
+        let of = match include {
+            "" => format!("the query of collection `{name}`"),
+            include => format!("the include `{include}` of collection `{name}`"),
+        };
+        let (message, remedy) = match caution {
+            Caution::Clock(function) if collection.refresh.is_none() => (
+                format!("{of} tells the time with `{function}`, but only an edit makes its documents anew"),
+                "add refresh = \"1h\", or whatever it needs, to the collection".to_owned(),
+            ),
+            Caution::Clock(_) => continue,
+            Caution::Unordered(function) => (
+                format!("{of} calls `{function}`, which takes rows in whatever order they come"),
+                "write an ORDER BY within it, or make the rows an include".to_owned(),
+            ),
+            Caution::Tied(order_by) => (
+                format!(
+                    "{of} is ordered by `{order_by}`, which may leave rows tied: they are ordered by all columns"
+                ),
+                "add a column that tells them apart, such as the key".to_owned(),
+            ),
+        };
+        let line = line(collection, include);
+        checked.problems.push(Problem::warning(&source.file, Some(line), message, remedy));
+    }
+}
+
+/// The line of an include, by its path of names; or of the collection.
+fn line(collection: &Collection, path: &str) -> u32 {
+    let (mut line, mut includes) = (collection.line, &collection.includes);
+    for name in path.split('.') {
+        let Some(include) = includes.iter().find(|include| include.name == name) else { break };
+        (line, includes) = (include.line, &include.includes);
+    }
+    line
+}
+
+/// What only the database can tell of queries that run: keys that rows share, includes without an index.
+async fn deeper(source: &Source, database: &dyn Database, checked: &mut Checked) -> Result<(), PublishError> {
+    let progress = Progress::default();
+    let snapshot = database.snapshot().await.map_err(PublishError::Database)?;
+    let mut reader = Reader::new(snapshot, &progress);
+    let dialect = reader.snapshot.catalog().await.map_err(PublishError::Database)?.dialect;
+    for collection in &source.site.definition.collections {
+        twins(collection, &source.file, dialect, &mut reader, checked).await?;
+        let mut includes: Vec<&Include> = collection.includes.iter().collect();
+        while let Some(include) = includes.pop() {
+            includes.extend(&include.includes);
+            let on: Vec<&str> = include.on.iter().map(|(own, _)| own.as_str()).collect();
+            let query = IncludeQuery { query: &include.query, on: &on, order_by: None, limit: None };
+            // What cannot be told needs no warning.
+            if !on.is_empty() && reader.snapshot.lacks_index(query).await.unwrap_or(false) {
+                let (name, on) = (&include.name, on.join("`, `"));
+                checked.problems.push(Problem::warning(
+                    &source.file,
+                    Some(include.line),
+                    format!("the include `{name}` has no index to find its rows by `{on}`: all rows are read for each batch and each edit"),
+                    "create an index on these columns of its table",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows of a collection with one path.
+async fn twins(
+    collection: &Collection,
+    file: &str,
+    dialect: Dialect,
+    reader: &mut Reader<'_>,
+    checked: &mut Checked,
+) -> Result<(), PublishError> {
+    let Some(query) = &collection.query else { return Ok(()) };
+    let keys = KeyColumns::of(collection);
+    for group in &keys.groups {
+        let names = keys.names(group);
+        let columns: Vec<String> = names.iter().map(|name| quoted(dialect, name).to_string()).collect();
+        let by = columns.join(", ");
+        let sql = match columns.is_empty() {
+            true => continue,
+            false => format!("SELECT {by} FROM ({query}\n) AS edgepress_t GROUP BY {by} HAVING count(*) > 1"),
+        };
+        // The database may call more rows equal than show the same texts: those that do are found by reading.
+        let Ok(Some(found)) = reader.keys(&sql, TWINS).await else { continue };
+        let found: Vec<Key> = found
+            .into_iter()
+            .map(|mut key| {
+                key.truncate(names.len());
+                key
+            })
+            .collect();
+        let lists = reader.keyed(collection, &keys, group, &found).await?;
+        if let Some(row) = lists.iter().find(|list| list.len() > 1).and_then(|list| list.first()) {
+            let document = &collection.documents[group.documents[0]];
+            let error = KeyError::twice(collection, document, row);
+            checked.problems.push(Problem::error(file, Some(document.line), error.to_string(), ""));
+        }
+    }
+    Ok(())
 }
 
 /// Renders the first rows of a collection.

@@ -39,7 +39,7 @@ use edgepress_store::bucket::Bucket;
 use edgepress_store::release::Releases;
 
 pub use consumer::{captured, impact_of};
-pub use error::PublishError;
+pub use error::{PublishError, whole};
 pub use follower::Standing;
 pub use impact::{Impact, Precision};
 pub use plan::{Difference, Kind};

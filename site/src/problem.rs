@@ -41,13 +41,26 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Worth knowing about a line of a file.
+    pub fn warning(
+        file: impl Into<String>,
+        line: Option<u32>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { level: Level::Warning, ..Self::error(file, line, message, remedy) }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        write!(f, ": {}", self.message)?;
+        let level = if self.level == Level::Warning { "warning: " } else { "" };
+        write!(f, ": {level}{}", self.message)?;
         if !self.remedy.is_empty() {
             write!(f, "\n  {}", self.remedy)?;
         }

@@ -10,18 +10,20 @@ mod watch;
 use std::path::Path;
 
 use anyhow::Result;
+use edgepress_publisher::whole;
+use edgepress_site::problem::Problem;
 use serde_json::json;
 
 use crate::cli::{Cli, Command, Format};
 use crate::failure::{Told, WRONG_USE};
 use crate::wire::Wired;
-use crate::{output, starter};
+use crate::{from, output, starter, wire};
 
 /// Runs a command.
 pub(crate) async fn run(cli: Cli) -> Result<()> {
     let (site, format) = (cli.global.site, cli.global.format);
     match cli.command {
-        Command::New { dir } => new(&dir, format),
+        Command::New { dir, from } => new(&dir, from.as_deref(), format).await,
         Command::Dev(options) => dev::dev(options, &site, format).await,
         Command::Check => check(&site, format).await,
         Command::Publish(options) => publish::publish(&options, &site, format).await,
@@ -36,28 +38,47 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn new(dir: &Path, format: Format) -> Result<()> {
-    starter::write(dir)?;
+async fn new(dir: &Path, url: Option<&str>, format: Format) -> Result<()> {
     let shown = dir.display();
+    if let Some(url) = url {
+        let written = from::write(dir, url).await?;
+        let skipped = written.skipped.iter().map(|(table, why)| format!("\nleft out {table}: {why}"));
+        let text = format!(
+            "wrote a site of {} into {shown}; see it live with `edgepress dev {shown}`{}",
+            output::count(written.collections.len() as u64, "table"),
+            skipped.collect::<String>()
+        );
+        output::result(format, &json!({ "dir": dir, "site": written }), &text);
+        return Ok(());
+    }
+    starter::write(dir)?;
     let text = format!("wrote the starter site into {shown}; see it live with `edgepress dev {shown}`");
     output::result(format, &json!({ "dir": dir }), &text);
     Ok(())
 }
 
 async fn check(site: &Path, format: Format) -> Result<()> {
-    let wired = Wired::open(site).await?;
-    let database = wired.database().await?;
-    let checked = edgepress_publisher::check::check(&wired.publisher, &wired.source, &*database).await?;
-    let text = if checked.problems.is_empty() {
+    let source = wire::load(site)?;
+    let bucket = Wired::open(site).await;
+    let database = wire::open_database(&source).await;
+    let database = database.as_deref().map_err(|error| whole(error));
+    let consumer = bucket.as_ref().ok().map(|wired| wired.publisher.consumer.as_str());
+    let mut checked = edgepress_publisher::check::check(consumer, &source, database).await?;
+    if let Err(error) = bucket {
+        let line = Some(source.site.storage.line);
+        checked.problems.push(Problem::error(&source.file, line, format!("{error:#}"), "mend [storage]"));
+    }
+    let problems: String = checked.problems.iter().map(|problem| format!("{problem}\n")).collect();
+    let mistakes = checked.mistakes();
+    let text = if mistakes == 0 {
         let collections = output::count(checked.collections as u64, "collection");
         let samples = output::count(checked.samples, "sample document");
-        format!("{}no mistakes: {collections}, {samples} rendered", plan(&checked))
+        format!("{}{problems}no mistakes: {collections}, {samples} rendered", plan(&checked))
     } else {
-        let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
-        format!("{}\n{}", problems.join("\n"), output::count(problems.len() as u64, "mistake"))
+        format!("{problems}{}", output::count(mistakes as u64, "mistake"))
     };
     output::result(format, &checked, &text);
-    if checked.problems.is_empty() { Ok(()) } else { Err(Told(WRONG_USE).into()) }
+    if mistakes == 0 { Ok(()) } else { Err(Told(WRONG_USE).into()) }
 }
 
 /// The impact plan for people, each collection's queries together, then the SQL that is still to be run.

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use edgepress_publisher::Source;
 use edgepress_site::row::{Columns, Row, Value};
 use edgepress_store::database::capture::{
-    Capture, Catalog, Changes, Consumer, Images, Installed, Intent, Keys, Reads, Seen, Status, Table,
+    Capture, Catalog, Changes, Consumer, Images, Installed, Intent, Keys, Reads, Reference, Seen, Status,
+    Table,
 };
 use edgepress_store::database::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 use tokio::sync::Notify;
@@ -235,6 +236,14 @@ impl Snapshot for LyingSnapshot {
 
     async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError> {
         self.inner.catalog().await
+    }
+
+    async fn lacks_index(&mut self, include: IncludeQuery<'_>) -> Result<bool, DatabaseError> {
+        self.inner.lacks_index(include).await
+    }
+
+    async fn references(&mut self) -> Result<Vec<Reference>, DatabaseError> {
+        self.inner.references().await
     }
 
     async fn tables(&mut self, query: &str) -> Result<std::collections::BTreeSet<Table>, DatabaseError> {

@@ -51,13 +51,21 @@ const TABLES: &str = "CREATE TABLE item (id INTEGER PRIMARY KEY, slug, name);\n"
 
 /// A site in a temporary folder.
 pub(crate) struct Site {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes it in the end.
+    _temporary: Option<TempDir>,
 }
 
 impl Site {
     /// An empty folder.
     pub(crate) fn empty() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("edgepress-test-").tempdir().expect("there is room") }
+        let folder = tempfile::Builder::new().prefix("edgepress-test-").tempdir().expect("there is room");
+        Self { folder: folder.path().to_owned(), _temporary: Some(folder) }
+    }
+
+    /// A site in a folder of another.
+    pub(crate) fn within(site: &Self, name: &str) -> Self {
+        Self { folder: site.path(name), _temporary: None }
     }
 
     /// The small site with `rows` items: `item-1`, `item-2`, ...
@@ -87,7 +95,7 @@ impl Site {
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -268,15 +268,16 @@ fn publishers_with_definitions_of_different_age_each_release_their_own() {
 }
 
 #[test]
-fn a_value_that_cannot_be_read_is_told_and_everything_is_live_once_it_is_mended() {
+fn a_value_that_cannot_be_read_is_told_and_stops_nothing_else() {
     let bed = Bed::new(site(5));
     let watcher = bed.watch();
     bed.settle("the site is live");
     for (value, named) in [("9e999", "infinite"), ("cast(x'ff' as text)", "not valid UTF-8")] {
         bed.site.sql(&format!("UPDATE item SET name = {value} WHERE id = 1"));
-        watcher.fails(named);
-        bed.site
-            .sql("UPDATE item SET name = 'Mended' WHERE id = 1; UPDATE item SET name = 'Other' WHERE id = 2");
+        watcher.reports(named);
+        bed.site.sql(&format!("UPDATE item SET name = 'Beside {named}' WHERE id = 2"));
+        until("another row is live", || bed.shows("items/item-2.html", &format!("Beside {named}")));
+        bed.site.sql("UPDATE item SET name = 'Mended' WHERE id = 1");
         bed.settle("the mended row is live");
     }
     assert!(watcher.lives());

@@ -227,7 +227,7 @@ fn arguments(call: &Call) -> &[FunctionArg] {
 
 /// Whether a function of the date may mean now. (A column may hold the text `now`: documents made from
 /// it depend on the clock however they are made, and need `refresh`.)
-fn is_of_now(call: &Call, name: &str) -> bool {
+pub(super) fn is_of_now(call: &Call, name: &str) -> bool {
     let arguments = arguments(call);
     let least = if name.eq_ignore_ascii_case("strftime") { 2 } else { 1 };
     let is_now = |argument: &FunctionArg| match argument {

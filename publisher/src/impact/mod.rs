@@ -30,6 +30,7 @@ use self::terms::Writer;
 use self::wrong::{Mistake, is_made};
 
 pub(crate) use facts::{Facts, gather};
+pub(crate) use plan::Caution;
 pub(crate) use sql::quoted;
 
 /// Why a change cannot be followed to the keys it touches.
@@ -202,6 +203,14 @@ impl Impact {
             }
         }
         all
+    }
+
+    /// What an owner should know of the queries: collection and path of include names, and what.
+    pub(crate) fn cautions(&self) -> impl Iterator<Item = (&str, &str, &Caution)> {
+        let places = self.collections.iter().flat_map(|of| of.places.iter().map(move |place| (of, place)));
+        places.flat_map(|(of, place)| {
+            place.plan.cautions.iter().map(|caution| (of.name.as_str(), place.name.as_str(), caution))
+        })
     }
 
     /// The keys of a collection that changes touch: of any row of the tables in `whole`, and of those

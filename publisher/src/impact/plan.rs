@@ -7,7 +7,7 @@ use edgepress_store::database::capture::{Catalog, Reads, Table};
 
 use super::analyse::{Analyser, Scope};
 use super::joins::check_distinct;
-use super::shape::{Branch, Grouping, Loose, Meaning, Shape};
+use super::shape::{Branch, Grouping, Loose, Meaning, Output, Shape};
 use super::tables::{self, Read};
 use super::wrong::{Mistake, is_made};
 use super::{Coarse, Facts, sql};
@@ -31,6 +31,19 @@ pub(super) struct Plan {
     pub(super) occurrences: Vec<Table>,
     /// Tables that it reads outside FROM.
     elsewhere: BTreeSet<Table>,
+    /// What the owner should know of it.
+    pub(super) cautions: Vec<Caution>,
+}
+
+/// What an owner should know of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caution {
+    /// It calls this function, which tells the time.
+    Clock(String),
+    /// It calls this aggregate function, whose result depends on the order of rows.
+    Unordered(String),
+    /// This order leaves rows tied.
+    Tied(String),
 }
 
 /// A query of the site, with what is asked of it.
@@ -74,12 +87,15 @@ impl Plan {
             wanted: Vec::new(),
             occurrences: Vec::new(),
             elsewhere: BTreeSet::new(),
+            cautions: Vec::new(),
         };
         match sql::parse(catalog.dialect, asked.query) {
             Ok(query) => {
                 let mut read = tables::read(catalog, &query);
                 let ordered =
                     asked.order_by.map_or(Ok(()), |order_by| plan.order(catalog, order_by, &mut read));
+                plan.cautions.extend(read.clocks.iter().cloned().map(Caution::Clock));
+                plan.cautions.extend(read.unordered.iter().cloned().map(Caution::Unordered));
                 let complete = plan.read(catalog, &read, listed);
                 plan.shape = ordered.and(complete).and_then(|()| {
                     let mut analyser = Analyser::new(catalog);
@@ -96,7 +112,39 @@ impl Plan {
             }
         }
         plan.see(catalog);
+        if let Some(order_by) = asked.order_by
+            && plan.is_tied(catalog, order_by, asked.keys)
+        {
+            plan.cautions.push(Caution::Tied(order_by.to_owned()));
+        }
         plan
+    }
+
+    /// Whether rows may be equal in what they are ordered by, as far as one table's own rows can tell. `on`:
+    /// columns that are equal anyway.
+    fn is_tied(&self, catalog: &Catalog, order_by: &str, on: &[&str]) -> bool {
+        let Ok(Shape { branches, .. }) = &self.shape else { return false };
+        let ([branch], [table]) = (&**branches, &*self.occurrences) else { return false };
+        let Some(facts) = catalog.tables.get(table).filter(|_| branch.factors.len() == 1) else {
+            return false;
+        };
+        let Some(named) = sql::named_in_order(catalog.dialect, order_by) else { return false };
+        let is_fixed = |column: &String| {
+            let of = |output: &&Output| match &output.meaning {
+                Ok(Meaning { column: Some((_, own)), .. }) => {
+                    branch.factors[0].columns[*own].name.eq_ignore_ascii_case(column)
+                }
+                _ => false,
+            };
+            let names = branch.outputs.iter().filter(of).filter_map(|output| output.name.as_deref());
+            let is_named = |name: &str| {
+                let all = named.iter().map(String::as_str).chain(on.iter().copied());
+                all.into_iter().any(|known| sql::is_same(known, name))
+            };
+            names.into_iter().any(is_named)
+        };
+        let mut sets = facts.unique.iter().chain(std::iter::once(&facts.key)).filter(|set| !set.is_empty());
+        !facts.key.is_empty() && !sets.any(|set| set.iter().all(is_fixed))
     }
 
     /// Adds what ORDER BY reads: through a subquery it may read tables.

@@ -6,7 +6,9 @@
 use std::ops::ControlFlow;
 
 use edgepress_store::database::capture::Dialect;
-use sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, Visit, VisitMut, Visitor, VisitorMut};
+use sqlparser::ast::{
+    Expr, Ident, ObjectName, OrderByExpr, OrderByKind, Query, Select, Visit, VisitMut, Visitor, VisitorMut,
+};
 use sqlparser::dialect::{MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::{Parser, ParserOptions};
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -296,6 +298,26 @@ pub(super) fn function(dialect: Dialect, name: &str, arguments: usize) -> Option
         _ if is_in(clock) => Some(Function::Clock),
         _ => None,
     }
+}
+
+/// The columns that stand alone in an ORDER BY; nothing if it is not understood.
+pub(super) fn named_in_order(dialect: Dialect, order_by: &str) -> Option<Vec<String>> {
+    let query = parse(dialect, &format!("SELECT 1 ORDER BY {order_by}")).ok()?;
+    let OrderByKind::Expressions(terms) = query.order_by?.kind else { return None };
+    let column = |term: OrderByExpr| match term.expr {
+        Expr::Identifier(ident) => Some(name(&ident)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(name),
+        _ => None,
+    };
+    Some(terms.into_iter().filter_map(column).collect())
+}
+
+/// Whether an aggregate function's result depends on the order of the rows.
+pub(super) fn is_order_dependent(name: &str) -> bool {
+    const ALL: &str = "
+        group_concat string_agg json_group_array jsonb_group_array json_group_object jsonb_group_object array_agg
+        json_agg jsonb_agg json_object_agg jsonb_object_agg xmlagg json_arrayagg json_objectagg";
+    ALL.split_ascii_whitespace().any(|known| known == name)
 }
 
 /// SQLite's functions of their arguments alone, those of its mathematics and JSON extensions among them.

@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use edgepress_store::database::capture::{Catalog, Table};
+use edgepress_store::database::capture::{Catalog, Dialect, Table};
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint, ObjectName, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins, Visitor,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, JoinConstraint,
+    ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins,
+    Visitor,
 };
 
 use super::analyse::Scope;
+use super::expression::{called, is_of_now};
 use super::{Coarse, sql};
 
 /// What a query reads.
@@ -25,6 +27,10 @@ pub(super) struct Read {
     pub(super) unknown: BTreeSet<String>,
     /// Functions that are not the database's own.
     pub(super) routines: BTreeSet<String>,
+    /// Functions called that tell the time.
+    pub(super) clocks: BTreeSet<String>,
+    /// Aggregate functions called that put values together in whatever order they come.
+    pub(super) unordered: BTreeSet<String>,
     /// Whether the SELECT of a view does not parse.
     pub(super) is_incomplete: bool,
     /// Tables of which all columns are read.
@@ -54,7 +60,7 @@ pub(super) fn read(catalog: &Catalog, query: &Query) -> Read {
 }
 
 fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
-    let mut names = Names::default();
+    let mut names = Names { dialect: Some(catalog.dialect), ..Names::default() };
     let flow = sql::walk(query, &mut names);
     debug_assert!(flow.is_continue(), "it is only looked at");
     for name in &names.relations {
@@ -68,6 +74,8 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
             }
         }
     }
+    read.clocks.extend(names.clocks);
+    read.unordered.extend(names.unordered);
     let is_called = |routine: &&String| names.functions.contains(&sql::folded(routine));
     read.routines.extend(catalog.routines.iter().filter(is_called).cloned());
     if sql::has_whole_rows(catalog.dialect) {
@@ -135,6 +143,9 @@ struct Names {
     unqualified: BTreeSet<String>,
     /// Functions, in lower case.
     functions: BTreeSet<String>,
+    dialect: Option<Dialect>,
+    clocks: BTreeSet<String>,
+    unordered: BTreeSet<String>,
 }
 
 impl Visitor for Names {
@@ -183,6 +194,7 @@ impl Visitor for Names {
             Expr::Function(call) => {
                 self.functions.insert(sql::folded(&last(&call.name)));
                 self.whole_rows(call);
+                self.caution(call);
                 return ControlFlow::Continue(());
             }
             _ => return ControlFlow::Continue(()),
@@ -198,6 +210,24 @@ impl Visitor for Names {
 }
 
 impl Names {
+    /// What the owner should know of a function.
+    fn caution(&mut self, call: &Function) {
+        let Some(dialect) = self.dialect else { return };
+        let name = sql::folded(&last(&call.name));
+        if called(dialect, call) == Some(sql::Function::Clock) && is_of_now(call, &name) {
+            self.clocks.insert(name.clone());
+        }
+        let is_ordered = match &call.args {
+            FunctionArguments::List(list) => {
+                list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+            }
+            _ => false,
+        };
+        if sql::is_order_dependent(&name) && !is_ordered && call.within_group.is_empty() {
+            self.unordered.insert(name);
+        }
+    }
+
     /// `f(t.*)` reads what `f(t)` does.
     fn whole_rows(&mut self, call: &Function) {
         let FunctionArguments::List(list) = &call.args else { return };

@@ -58,10 +58,25 @@ pub struct Facts {
     pub columns: Vec<Column>,
     /// Its primary key; empty if it has none.
     pub key: Vec<String>,
+    /// Sets of columns that no two rows have equal (its key aside), where NULLs do not count.
+    pub unique: Vec<Vec<String>>,
     /// Why edits of it cannot be captured, if they cannot; said to the owner.
     pub uncapturable: Option<String>,
     /// Differs whenever the table was altered, rebuilt or replaced.
     pub fingerprint: String,
+}
+
+/// A foreign key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// The table that has it.
+    pub table: Table,
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// The table whose rows it names.
+    pub parent: Table,
+    /// The columns there, in the order of `columns`.
+    pub parent_columns: Vec<String>,
 }
 
 /// The tables and views of a database at one moment.

@@ -25,7 +25,7 @@ pub use mysql::Mysql;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
-use self::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
+use self::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
 
 /// A failed operation on the database.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,8 @@ pub enum DatabaseError {
 pub async fn open(url: &str, schema: Option<&str>) -> Result<Arc<dyn Database>, DatabaseError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Arc::new(Sqlite::open(url, schema).await?)),
+        Some("postgres" | "postgresql") => Ok(Arc::new(Postgres::open(url).await?)),
+        Some("mysql" | "mariadb") => Ok(Arc::new(Mysql::open(url).await?)),
         _ => {
             let message = "its kind is not known: write sqlite:, postgres:// or mysql://".to_owned();
             Err(DatabaseError::Open { database: String::new(), message })
@@ -123,8 +125,15 @@ pub trait Snapshot: Send {
         parents: &[Vec<Value>],
     ) -> Result<Vec<Vec<Row>>, DatabaseError>;
 
+    /// Whether the database has no index by which to find an include's rows for a parent, so that it goes
+    /// through all of them.
+    async fn lacks_index(&mut self, include: IncludeQuery<'_>) -> Result<bool, DatabaseError>;
+
     /// The tables and views as they are at this moment.
     async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError>;
+
+    /// All foreign keys, in a fixed order.
+    async fn references(&mut self) -> Result<Vec<Reference>, DatabaseError>;
 
     /// The base tables that the database reads to answer `query`, as its own planner says; virtual tables
     /// among them.

@@ -16,6 +16,7 @@ mod wrap;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
@@ -31,7 +32,7 @@ use self::open::{Opened, message};
 use self::text::{order_terms, single_select};
 use self::types::{Described, Kind};
 use self::version::Versions;
-use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
+use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
 use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
@@ -41,6 +42,8 @@ const BATCH_ROWS: usize = 500;
 const BATCH_BYTES: usize = 4 << 20;
 /// Parents asked for in one statement.
 const MOST_PARENTS: usize = 10_000;
+/// How many queries were prepared to see where their columns come from.
+static PREPARED: AtomicU64 = AtomicU64::new(0);
 /// Takes its snapshot now, not at the first read.
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
@@ -145,30 +148,47 @@ impl MysqlSnapshot {
     }
 }
 
-/// The columns of `query`, a [`single_select`]; `is_site` if it is the site's own, whose names are checked.
+/// The columns of `query`, a [`single_select`]; `is_site` if it is the site's own, whose names are checked. It
+/// is not prepared: what is known of a prepared statement's columns outlives the schema.
 async fn describe(
     connection: &mut MySqlConnection,
     query: &str,
     is_site: bool,
 ) -> Result<Described, DatabaseError> {
-    let statement = connection.prepare(AssertSqlSafe(query).into_sql_str()).await.map_err(failed)?;
-    if statement.parameters().is_some_and(|parameters| parameters.either(<[_]>::len, |count| count) > 0) {
+    if text::has_parameters(query) {
         return Err(refused("the query has parameters (?): write their values"));
     }
-    let names: Vec<String> = statement.columns().iter().map(|column| column.name().to_owned()).collect();
-    let columns: Columns = names.iter().map(|name| Arc::from(name.as_str())).collect();
+    let nothing = sqlx::raw_sql(AssertSqlSafe(wrap::nothing(query))).fetch_one(&mut *connection).await;
+    let nothing = nothing.map_err(|error| duplicate_name(&error).unwrap_or_else(|| failed(error)))?;
+    let names = || nothing.columns().iter().map(|column| column.name());
+    let columns: Columns = names().map(Arc::from).collect();
     if is_site {
         check_names(&columns)?;
     }
-    let probe = AssertSqlSafe(wrap::collations(query, &names));
-    let collations = sqlx::query(probe).fetch_one(&mut *connection).await.map_err(failed)?;
-    let collations = pairs(&collations, names.len()).map_err(failed)?;
-    let mut kinds = Vec::with_capacity(names.len());
-    for (column, (charset, _)) in statement.columns().iter().zip(&collations) {
+    let collations = AssertSqlSafe(wrap::collations(query, names()));
+    let collations = sqlx::raw_sql(collations).fetch_one(&mut *connection).await.map_err(failed)?;
+    let collations = pairs(&collations, columns.len()).map_err(failed)?;
+    let mut kinds = Vec::with_capacity(columns.len());
+    for (column, (charset, _)) in nothing.columns().iter().zip(&collations) {
         kinds.push(Kind::of(column.name(), column.type_info().name(), charset)?);
     }
-    catalog::refine(connection, statement.columns(), &mut kinds).await.map_err(failed)?;
+    let is_unsure = |(kind, (_, collation)): (&Kind, &(String, String))| kind.is_unsure(collation);
+    if kinds.iter().zip(&collations).any(is_unsure) {
+        // Only this tells where a column comes from. The number makes it another statement each time, prepared
+        // under the schema of now.
+        let number = PREPARED.fetch_add(1, Ordering::Relaxed);
+        let sql = AssertSqlSafe(format!("/* {number} */ {query}")).into_sql_str();
+        let statement = connection.prepare(sql).await.map_err(failed)?;
+        catalog::refine(connection, statement.columns(), &mut kinds).await.map_err(failed)?;
+    }
     Ok(Described { columns, kinds: kinds.into(), collations: collations.into() })
+}
+
+/// What the server says of two columns of one name, with the remedy.
+fn duplicate_name(error: &sqlx::Error) -> Option<DatabaseError> {
+    let said = error.as_database_error()?.message();
+    let name = said.strip_prefix("Duplicate column name '")?.strip_suffix('\'')?;
+    Some(refused(format!("the query has two columns called `{name}`: give one an alias with AS")))
 }
 
 fn pairs(row: &MySqlRow, count: usize) -> Result<Vec<(String, String)>, sqlx::Error> {
@@ -235,6 +255,31 @@ impl Snapshot for MysqlSnapshot {
         Ok(Arc::clone(&self.schema().await?.catalog))
     }
 
+    async fn lacks_index(&mut self, include: IncludeQuery<'_>) -> Result<bool, DatabaseError> {
+        let query = single_select(include.query)?;
+        let described = self.describe(&query).await?;
+        check_keys(include.on, &described.columns, &[])?;
+        let key: Vec<Value> = include.on.iter().map(|_| Value::Int(0)).collect();
+        let joined = Joined::new(&described, include.on, &[&key]);
+        let sql = format!("EXPLAIN {}", wrap::included(&query, &described, &joined, None, None));
+        let plan = sqlx::query(AssertSqlSafe(sql)).bind(joined.keys).fetch_all(&mut *self.transaction).await;
+        let mut tables = Vec::new();
+        for line in plan.map_err(failed)? {
+            let column = |name: &str| line.try_get::<Option<String>, _>(name).map_err(failed);
+            let table = column("table")?.unwrap_or_default();
+            if !table.starts_with("edgepress_") && !table.starts_with('<') && !table.is_empty() {
+                tables.push(column("type")?.unwrap_or_default());
+            }
+        }
+        // Of several tables, small ones may rightly be gone through.
+        Ok(matches!(&*tables, [kind] if matches!(&**kind, "ALL" | "index")))
+    }
+
+    async fn references(&mut self) -> Result<Vec<Reference>, DatabaseError> {
+        let schema = self.schema().await?;
+        schema.references(&mut self.transaction).await.map_err(failed)
+    }
+
     async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError> {
         let query = single_select(query)?;
         self.describe(&query).await?;
@@ -258,7 +303,9 @@ impl Snapshot for MysqlSnapshot {
         let query = wrap::numbered(&query, width);
         let described = describe(&mut self.transaction, &query, false).await?;
         let sql = AssertSqlSafe(wrap::distinct(&query, &described, most));
-        let rows = sqlx::query(sql).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+        // Its text differs every time: kept, it would drive out those that are used again.
+        let rows = sqlx::query(sql).persistent(false).fetch_all(&mut *self.transaction);
+        let rows = rows.await.map_err(failed)?;
         if rows.len() > most {
             return Ok(Keys::TooMany);
         }

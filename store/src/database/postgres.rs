@@ -38,7 +38,7 @@ use self::lex::{order_terms, single_select};
 use self::open::{Location, code, is_lock_missed, located, message};
 use self::types::{Form, Type, Types};
 use self::wrap::{BEFORE_CHECKED, Described, Include};
-use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
+use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
 use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
@@ -159,7 +159,7 @@ fn hash(bytes: &[u8]) -> i64 {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Clean,
-    /// Rows of a cursor are left.
+    /// Rows of a cursor are left, or a setting.
     Left,
     /// A statement runs, failed, or was not waited for.
     Busy,
@@ -332,6 +332,21 @@ impl PostgresSnapshot {
     }
 }
 
+/// The types of an include's `on`.
+fn key_types(on: &[&str], described: &Described) -> Result<Vec<Type>, DatabaseError> {
+    let kind = |name: &&str| {
+        let place = described.columns.iter().position(|column| column.eq_ignore_ascii_case(name));
+        let kind = &described.types[place.expect("it was checked that there is such a column")];
+        match kind.form {
+            Form::Array(_) | Form::Json => Err(refused(format!(
+                "`on` names `{name}`, which is JSON or an array: parents are found by plain values"
+            ))),
+            _ => Ok(kind.clone()),
+        }
+    };
+    on.iter().map(kind).collect()
+}
+
 /// Rows that a cursor still has to give.
 struct Cursor<'a> {
     snapshot: &'a mut PostgresSnapshot,
@@ -406,17 +421,7 @@ impl Snapshot for PostgresSnapshot {
         let described = self.describe(query).await?;
         let IncludeQuery { on, limit, .. } = include;
         check_keys(on, &described.columns, parents)?;
-        let mut key = Vec::with_capacity(on.len());
-        for name in on {
-            let place = described.columns.iter().position(|column| column.eq_ignore_ascii_case(name));
-            let kind = &described.types[place.expect("it was checked that there is such a column")];
-            if matches!(kind.form, Form::Array(_) | Form::Json) {
-                return Err(refused(format!(
-                    "`on` names `{name}`, which is JSON or an array: parents are found by plain values"
-                )));
-            }
-            key.push(kind.clone());
-        }
+        let key = key_types(on, &described)?;
         let include = Include { query, described: &described, on, key: &key, order_by, limit };
         let (keys, wanted) = distinct_keys(parents);
         let mut lists = Vec::with_capacity(keys.len());
@@ -434,6 +439,27 @@ impl Snapshot for PostgresSnapshot {
         self.settle();
         self.catalog = Some(Arc::clone(&catalog));
         Ok(catalog)
+    }
+
+    async fn lacks_index(&mut self, include: IncludeQuery<'_>) -> Result<bool, DatabaseError> {
+        let query = single_select(include.query)?;
+        let described = self.describe(query).await?;
+        check_keys(include.on, &described.columns, &[])?;
+        let key = key_types(include.on, &described)?;
+        let include =
+            Include { query, described: &described, on: include.on, key: &key, order_by: None, limit: None };
+        self.ready().await?.execute(sqlx::raw_sql("SET LOCAL enable_seqscan = off")).await.map_err(failed)?;
+        let planned = AssertSqlSafe(wrap::planned(&include));
+        let plan = sqlx::query_scalar(planned).persistent(false).fetch_all(self.connection()).await;
+        // The setting is undone before the next statement.
+        self.state = State::Left;
+        Ok(wrap::scans(&plan.map_err(failed)?))
+    }
+
+    async fn references(&mut self) -> Result<Vec<Reference>, DatabaseError> {
+        let references = catalog::references(self.ready().await?).await.map_err(failed)?;
+        self.settle();
+        Ok(references)
     }
 
     async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError> {

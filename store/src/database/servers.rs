@@ -42,10 +42,13 @@ pub async fn postgres() -> &'static Server {
         let (folder, port) = (folder("postgres"), free_port());
         let data = folder.join("data");
         let mut init = as_user("postgres", &program("initdb"));
-        run(init.args(["-A", "trust", "-U", "edgepress", "-E", "UTF8", "--no-sync", "-D"]).arg(&data));
+        run(init
+            .args(["-A", "trust", "-U", "edgepress", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data));
         let mut server = as_user("postgres", &program("postgres"));
         server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(&folder);
         server.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"]);
+        server.args(["-c", "shared_preload_libraries=pg_stat_statements"]);
         Server::start(folder, &server, "QUIT", format!("postgres://edgepress@127.0.0.1:{port}/"), "postgres")
     });
     server.wait().await;
@@ -76,6 +79,7 @@ pub async fn mariadb() -> &'static Server {
         // One that starts removes what it takes for its own leftovers there.
         server.arg(format!("--tmpdir={}", folder.display()));
         server.args(["--innodb-flush-log-at-trx-commit=0", "--max-connections=200"]);
+        server.args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"]);
         Server::start(folder, &server, "KILL", format!("mysql://root@127.0.0.1:{port}/"), "mysql")
     });
     server.wait().await;
@@ -135,6 +139,17 @@ pub async fn execute(url: &str, script: &str) -> sqlx::Result<()> {
         script.execute(&mut connection).await?;
         connection.close().await
     }
+}
+
+/// The one number that a query gives in the PostgreSQL database that a URL names.
+///
+/// # Errors
+/// The database's own.
+pub async fn number(url: &str, query: &str) -> sqlx::Result<i64> {
+    let mut connection = sqlx::PgConnection::connect(url).await?;
+    let number = sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(number)
 }
 
 /// A folder that the server's user owns.

@@ -30,8 +30,8 @@ use tokio::sync::Mutex;
 
 use self::bulk::Bulk;
 use self::open::{Connected, Location, message};
-use self::wrap::{Include, distinct, included, is_whole, most_parents, ordered};
-use super::capture::{Capture, Catalog, Changes, Keys, Seen, Table};
+use self::wrap::{Include, distinct, included, is_whole, most_parents, ordered, scans};
+use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
 use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
 use super::text::{order_terms, single_select};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
@@ -269,15 +269,17 @@ impl SqliteSnapshot {
         if let Some(whole) = self.whole.get(&one) {
             return Ok(*whole);
         }
-        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {one}"));
-        let plan =
-            sqlx::query(explain).persistent(false).fetch_all(&mut *self.transaction).await.map_err(failed)?;
-        let mut whole = false;
-        for line in plan {
-            whole |= is_whole(line.try_get("detail").map_err(failed)?);
-        }
+        let whole = self.plan(&one).await?.iter().any(|line| is_whole(line));
         self.whole.insert(one, whole);
         Ok(whole)
+    }
+
+    /// The lines of a statement's plan.
+    async fn plan(&mut self, sql: &str) -> Result<Vec<String>, DatabaseError> {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let plan =
+            sqlx::query(explain).persistent(false).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+        plan.iter().map(|line| line.try_get("detail").map_err(failed)).collect()
     }
 
     /// Runs an include for `keys`, few enough for one statement; one list for each.
@@ -338,8 +340,22 @@ impl Snapshot for SqliteSnapshot {
         Ok(hand_out(lists, &wanted))
     }
 
+    async fn lacks_index(&mut self, include: IncludeQuery<'_>) -> Result<bool, DatabaseError> {
+        let query = single_select(include.query)?;
+        let columns = self.describe(query).await?;
+        check_keys(include.on, &columns, &[])?;
+        let include = Include { query, columns: &columns, on: include.on, order_by: None, limit: None };
+        let plan = self.plan(&included(&include, 1, true)).await?;
+        Ok(scans(&plan))
+    }
+
     async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError> {
         Ok(Arc::clone(&self.schema().await?.catalog))
+    }
+
+    async fn references(&mut self) -> Result<Vec<Reference>, DatabaseError> {
+        let catalog = self.catalog().await?;
+        catalog::references(&mut self.transaction, &catalog).await.map_err(failed)
     }
 
     async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError> {

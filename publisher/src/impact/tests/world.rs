@@ -28,7 +28,7 @@ pub(super) fn catalog(tables: &[&str], views: &[(&str, &str)]) -> Catalog {
         let columns: Vec<Column> = columns.iter().map(column).collect();
         let key = columns.first().map(|column| column.name.clone()).into_iter().collect();
         let fingerprint = (*text).to_owned();
-        (table, TableFacts { columns, key, uncapturable: None, fingerprint })
+        (table, TableFacts { columns, key, unique: Vec::new(), uncapturable: None, fingerprint })
     };
     let view = |(text, query): &(&str, &str)| {
         let (table, columns) = parts(text);

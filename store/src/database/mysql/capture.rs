@@ -186,8 +186,11 @@ impl Capture for Mysql {
         }
         let counts =
             format!("SELECT source, COUNT(*) FROM {LOG} WHERE {} GROUP BY source", waiting.condition("id"));
-        let counts: Vec<(i64, i64)> =
-            sqlx::query_as(AssertSqlSafe(counts)).fetch_all(connection).await.map_err(failed)?;
+        let counts: Vec<(i64, i64)> = sqlx::query_as(AssertSqlSafe(counts))
+            .persistent(false)
+            .fetch_all(connection)
+            .await
+            .map_err(failed)?;
         let counts: BTreeMap<i64, i64> = counts.into_iter().collect();
         let plan = Plan::new(&schema, Some(&remembered), None);
         for (name, columns) in &plan.captured {

@@ -15,7 +15,7 @@ use super::capture::ddl::RECORD_BODY;
 use super::capture::names::{is_our_table, is_our_trigger};
 use super::text::normal;
 use super::types::Kind;
-use crate::database::capture::{Catalog, Column, Dialect, Facts, Table, View};
+use crate::database::capture::{Catalog, Column, Dialect, Facts, Reference, Table, View};
 use crate::database::text::{Kind as TokenKind, tokens};
 
 const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_TYPE AS CHAR), CAST(ENGINE AS CHAR), \
@@ -35,13 +35,23 @@ const COLUMNS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR
 const KEYS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
     FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND INDEX_NAME = 'PRIMARY' \
     ORDER BY TABLE_NAME, SEQ_IN_INDEX";
+const UNIQUE: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(INDEX_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
+    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND NON_UNIQUE = 0 AND INDEX_NAME <> 'PRIMARY' \
+    ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX";
+const FUNCTIONS: &str = "SELECT CAST(ROUTINE_NAME AS CHAR) FROM information_schema.ROUTINES \
+    WHERE ROUTINE_SCHEMA = ? AND ROUTINE_TYPE = 'FUNCTION'";
+const REFERENCES: &str = "SELECT CAST(CONSTRAINT_NAME AS CHAR), CAST(TABLE_NAME AS CHAR), \
+    CAST(COLUMN_NAME AS CHAR), CAST(REFERENCED_TABLE_NAME AS CHAR), CAST(REFERENCED_COLUMN_NAME AS CHAR) \
+    FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = ? AND REFERENCED_TABLE_SCHEMA = TABLE_SCHEMA \
+    ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION";
 const VIEWS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COALESCE(VIEW_DEFINITION, '') AS CHAR) \
     FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ?";
+/// Each table's schema is given as a value: else the server opens the tables of all databases.
 const CASCADES: &str = "SELECT CAST(r.TABLE_NAME AS CHAR), CAST(r.REFERENCED_TABLE_NAME AS CHAR), \
     CAST(k.REFERENCED_COLUMN_NAME AS CHAR), CAST(r.UPDATE_RULE AS CHAR), CAST(r.DELETE_RULE AS CHAR) \
     FROM information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.KEY_COLUMN_USAGE k \
-    ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND \
-    k.TABLE_NAME = r.TABLE_NAME WHERE r.CONSTRAINT_SCHEMA = ? AND r.UNIQUE_CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA";
+    ON k.TABLE_SCHEMA = ? AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME \
+    WHERE r.CONSTRAINT_SCHEMA = ? AND r.UNIQUE_CONSTRAINT_SCHEMA = ?";
 const TRIGGERS: &str = "SELECT CAST(TRIGGER_NAME AS CHAR), CAST(EVENT_OBJECT_TABLE AS CHAR), \
     CAST(EVENT_MANIPULATION AS CHAR), CAST(ACTION_STATEMENT AS CHAR) FROM information_schema.TRIGGERS \
     WHERE TRIGGER_SCHEMA = ? AND TRIGGER_NAME LIKE 'edgepress%'";
@@ -147,6 +157,21 @@ impl Schema {
                 facts.key.push(column);
             }
         }
+        let mut last = None;
+        for [table, index, column] in texts::<3>(connection, UNIQUE, name).await? {
+            let Some(facts) = catalog.tables.get_mut(&schema.table(&table)) else { continue };
+            if last.as_ref() != Some(&(table.clone(), index.clone())) {
+                facts.unique.push(Vec::new());
+                last = Some((table, index));
+            }
+            facts.unique.last_mut().into_iter().for_each(|set| set.push(column.clone()));
+        }
+        // An index over an expression has terms without a column.
+        catalog.tables.values_mut().for_each(|facts| {
+            facts.unique.retain(|set| set.iter().all(|column| !column.is_empty()));
+        });
+        catalog.routines =
+            texts::<1>(connection, FUNCTIONS, name).await?.into_iter().map(|[name]| name).collect();
         for [view, query] in texts::<2>(connection, VIEWS, name).await? {
             let view = schema.table(&view);
             if let Some(columns) = views.remove(&view) {
@@ -166,6 +191,28 @@ impl Schema {
         }
         schema.catalog = Arc::new(catalog);
         Ok(schema)
+    }
+
+    /// All foreign keys.
+    pub(super) async fn references(
+        &self,
+        connection: &mut MySqlConnection,
+    ) -> Result<Vec<Reference>, sqlx::Error> {
+        let mut all: Vec<Reference> = Vec::new();
+        let mut last = None;
+        for [name, table, column, parent, parent_column] in
+            texts::<5>(connection, REFERENCES, &self.name).await?
+        {
+            if last.as_ref() != Some(&(table.clone(), name.clone())) {
+                let (table, parent) = (self.table(&table), self.table(&parent));
+                all.push(Reference { table, columns: Vec::new(), parent, parent_columns: Vec::new() });
+                last = Some((table_name(&all), name));
+            }
+            let Some(reference) = all.last_mut() else { continue };
+            reference.columns.push(column);
+            reference.parent_columns.push(parent_column);
+        }
+        Ok(all)
     }
 
     /// How many triggers of a captured table there are.
@@ -197,7 +244,8 @@ impl Schema {
                 let made: Option<String> = row.try_get(3)?;
                 let fingerprint = format!("{engine:?} {made:?}");
                 let uncapturable = uncapturable(&name, engine.as_deref());
-                let facts = Facts { columns: Vec::new(), key: Vec::new(), uncapturable, fingerprint };
+                let (columns, key, unique) = (Vec::new(), Vec::new(), Vec::new());
+                let facts = Facts { columns, key, unique, uncapturable, fingerprint };
                 catalog.tables.insert(table, facts);
             }
         }
@@ -314,14 +362,19 @@ impl Schema {
     }
 }
 
-/// Rows of texts.
+fn table_name(all: &[Reference]) -> String {
+    all.last().map(|reference| reference.table.name.clone()).unwrap_or_default()
+}
+
+/// Rows of texts; every parameter is the schema.
 async fn texts<const N: usize>(
     connection: &mut MySqlConnection,
     sql: &'static str,
     schema: &str,
 ) -> Result<Vec<[String; N]>, sqlx::Error> {
     let mut all = Vec::new();
-    for row in sqlx::query(sql).bind(schema).fetch_all(connection).await? {
+    let query = sql.matches('?').fold(sqlx::query(sql), |query, _| query.bind(schema));
+    for row in query.fetch_all(connection).await? {
         let mut texts = [const { String::new() }; N];
         for (place, text) in texts.iter_mut().enumerate() {
             *text = row.try_get::<Option<String>, _>(place)?.unwrap_or_default();
@@ -383,7 +436,7 @@ pub(super) async fn refine(
 ) -> Result<(), sqlx::Error> {
     for (column, kind) in columns.iter().zip(kinds) {
         let sqlx::ColumnOrigin::Table(origin) = column.origin() else { continue };
-        if !matches!(kind, Kind::Text | Kind::LongText | Kind::Bits | Kind::Bytes) {
+        if !matches!(kind, Kind::LongText | Kind::Bits) {
             continue;
         }
         let Some((schema, table)) = origin.table.split_once('.') else { continue };

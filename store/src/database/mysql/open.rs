@@ -14,6 +14,9 @@ const CONNECTIONS: u32 = 8;
 /// and how long one is waited for.
 const ACQUIRE: Duration = Duration::from_secs(10);
 
+/// Prepared statements kept for each connection.
+const STATEMENTS: usize = 128;
+
 /// Whatever the server or the user set: rows read the same on every connection. No ANSI_QUOTES and no
 /// PIPES_AS_CONCAT: the site's queries are written for the default. `/*M! */` is read by MariaDB only,
 /// `/*!80000 */` by MySQL only.
@@ -47,11 +50,11 @@ pub(super) async fn open(url: &str) -> Result<Opened, DatabaseError> {
             "the URL names no database: write mysql://user:password@host/database".to_owned(),
         ));
     };
-    // Prepared statements are not kept: what is known of their columns would outlive the schema.
+    // Prepared statements are kept: closing one costs the next a delayed acknowledgement, about 40 ms.
     let options = options
         .pipes_as_concat(false)
         .no_engine_substitution(false)
-        .statement_cache_capacity(0)
+        .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging();
     let pool = MySqlPoolOptions::new()
         .max_connections(CONNECTIONS)

@@ -17,6 +17,11 @@ pub(super) fn order_terms(order_by: &str) -> Result<String, DatabaseError> {
     text::order_terms(&normal(order_by)?).map(ToOwned::to_owned)
 }
 
+/// Whether a [`single_select`] holds a `?` that stands for a value.
+pub(super) fn has_parameters(query: &str) -> bool {
+    text::tokens(query).any(|token| token.is_ok_and(|token| &query[token.start..token.end] == "?"))
+}
+
 /// A name as SQL text.
 pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))

@@ -38,8 +38,6 @@ pub(super) enum Kind {
     Time,
     DateTime,
     Timestamp,
-    /// UUID, INET4, INET6: text that only they compare.
-    Other,
 }
 
 impl Kind {
@@ -87,12 +85,16 @@ impl Kind {
         })
     }
 
+    /// Whether the column it comes from may say more: JSON is a text of this collation in MariaDB.
+    pub(super) fn is_unsure(self, collation: &str) -> bool {
+        self == Self::Bits || self == Self::LongText && collation == "utf8mb4_bin"
+    }
+
     /// With what the schema says of the column it comes from.
     pub(super) fn refined(self, column_type: &str, is_json: bool) -> Self {
         match (self, column_type) {
             (Self::Bits, "bit(1)") => Self::Truth,
-            (Self::Text, "uuid" | "inet4" | "inet6") => Self::Other,
-            (Self::LongText | Self::Text, _) if is_json => Self::Json,
+            (Self::LongText, _) if is_json => Self::Json,
             _ => self,
         }
     }
@@ -101,7 +103,7 @@ impl Kind {
     pub(super) fn selected(self, column: &str) -> String {
         match self {
             // Their text has the declared digits.
-            Self::Date | Self::Time | Self::DateTime | Self::Timestamp | Self::Json | Self::Other => {
+            Self::Date | Self::Time | Self::DateTime | Self::Timestamp | Self::Json => {
                 format!("CAST({column} AS CHAR CHARACTER SET utf8mb4)")
             }
             _ => column.to_owned(),
@@ -131,24 +133,25 @@ impl Kind {
     /// The value in `place` of a row.
     pub(super) fn value(self, row: &MySqlRow, place: usize) -> Result<Value, DatabaseError> {
         let raw = row.try_get_raw(place).map_err(super::failed)?;
-        let is_unsigned = raw.type_info().name().ends_with("UNSIGNED") || self == Self::Unsigned;
+        let type_info = raw.type_info().into_owned();
+        let is_unsigned = type_info.name().ends_with("UNSIGNED") || self == Self::Unsigned;
         let Some(bytes) = bytes_of(raw)? else { return Ok(Value::Null) };
+        // Grouped, bits come as an integer, whatever was announced.
+        let is_bits = type_info.name() == "BIT";
         Ok(match self {
             Self::Null => Value::Null,
-            Self::Bool => match bytes {
-                [truth @ (0 | 1)] => Value::Bool(*truth == 1),
+            Self::Bool => match integer(bytes, is_unsigned) {
+                Value::Int(truth @ (0 | 1)) => Value::Bool(truth == 1),
                 _ => Value::Unreadable(
                     "it is a TINYINT(1), a truth value, but neither 0 nor 1: select it + 0".into(),
                 ),
             },
             Self::Truth => Value::Bool(bytes.iter().any(|byte| *byte != 0)),
+            Self::Bits if is_bits => int(bytes.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte))),
+            Self::Bits => integer(bytes, true),
             Self::Int | Self::Unsigned => integer(bytes, is_unsigned),
-            Self::Bits => {
-                let bits = bytes.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-                int(bits)
-            }
             Self::Float | Self::Double => float(bytes)?,
-            Self::Decimal | Self::Text | Self::LongText | Self::Other => Value::Text(text(bytes)?.into()),
+            Self::Decimal | Self::Text | Self::LongText => Value::Text(text(bytes)?.into()),
             Self::Bytes | Self::LongBytes => Value::Bytes(bytes.into()),
             Self::Json => json(text(bytes)?),
             Self::Time => Value::Text(text(bytes)?.into()),

@@ -32,20 +32,23 @@ pub(super) fn numbered(query: &str, width: usize) -> String {
     format!("WITH edgepress_w({}) AS ({query}\n) SELECT * FROM edgepress_w", names.join(", "))
 }
 
-/// What the server says of the character sets and collations of a query's columns; only a SELECT can
-/// stand in it. Nothing of the query is run.
-pub(super) fn collations(query: &str, columns: &[String]) -> String {
-    let columns: Vec<String> = columns
-        .iter()
-        .map(|column| {
-            let column = format!("edgepress_q.{}", quoted(column));
-            format!("CAST(CHARSET({column}) AS CHAR), CAST(COLLATION({column}) AS CHAR)")
-        })
-        .collect();
-    format!(
-        "SELECT {} FROM (SELECT 1 AS edgepress_one) edgepress_p LEFT JOIN ({query}\n) edgepress_q ON FALSE",
-        columns.join(", ")
-    )
+/// One row of NULLs with the names and types of a query's columns; only a SELECT can stand in it. Nothing of
+/// the query is run.
+pub(super) fn nothing(query: &str) -> String {
+    format!("SELECT edgepress_q.* {}", none_of(query))
+}
+
+/// What the server says of the character sets and collations of these columns.
+pub(super) fn collations<'a>(query: &str, columns: impl Iterator<Item = &'a str>) -> String {
+    let columns = columns.map(|column| {
+        let column = format!("edgepress_q.{}", quoted(column));
+        format!("CAST(CHARSET({column}) AS CHAR), CAST(COLLATION({column}) AS CHAR)")
+    });
+    format!("SELECT {} {}", columns.collect::<Vec<_>>().join(", "), none_of(query))
+}
+
+fn none_of(query: &str) -> String {
+    format!("FROM (SELECT 1 AS edgepress_one) edgepress_p LEFT JOIN ({query}\n) edgepress_q ON FALSE")
 }
 
 /// The rows of an include for the parents in its one parameter. Its columns are followed by the parent's

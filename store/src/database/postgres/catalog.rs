@@ -14,7 +14,7 @@ use super::capture::names::SCHEMA;
 use super::open::message;
 use super::types::Types;
 use crate::database::DatabaseError;
-use crate::database::capture::{Catalog, Column, Dialect, Facts, Table, View};
+use crate::database::capture::{Catalog, Column, Dialect, Facts, Reference, Table, View};
 use crate::database::keys::{PREFIX, refused};
 use crate::database::text::quoted;
 
@@ -92,6 +92,33 @@ const KEYS: &str = "\
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
     WHERE i.indisprimary AND k.place <= i.indnkeyatts ORDER BY i.indrelid, k.place";
 
+/// Unique indexes over columns alone, without a condition.
+const UNIQUE: &str = "\
+    SELECT i.indrelid::bigint, array_agg(a.attname::text ORDER BY k.place) FROM pg_catalog.pg_index i \
+    CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS k(number, place) \
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+    WHERE i.indisunique AND NOT i.indisprimary AND i.indpred IS NULL AND k.place <= i.indnkeyatts \
+    GROUP BY i.indexrelid, i.indrelid HAVING bool_and(k.number > 0) ORDER BY i.indexrelid";
+
+/// Functions that are not PostgreSQL's own; those written in C, an extension's mostly, read no tables.
+const ROUTINES: &str = "\
+    SELECT DISTINCT p.proname::text FROM pg_catalog.pg_proc p \
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', $1) AND l.lanname NOT IN ('c', 'internal') \
+        AND p.prorettype <> 'pg_catalog.trigger'::regtype";
+
+const REFERENCES: &str = "\
+    SELECT n.nspname::text, c.relname::text, m.nspname::text, p.relname::text, \
+        (SELECT array_agg(a.attname::text ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY AS k(number, place) \
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number), \
+        (SELECT array_agg(a.attname::text ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY AS k(number, place) \
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number) \
+    FROM pg_catalog.pg_constraint f \
+    JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_catalog.pg_class p ON p.oid = f.confrelid JOIN pg_catalog.pg_namespace m ON m.oid = p.relnamespace \
+    WHERE f.contype = 'f' AND f.conparentid = 0 ORDER BY 1, 2, f.conname";
+
 const PARENTS: &str = "SELECT inhrelid::bigint, inhparent::bigint FROM pg_catalog.pg_inherits ORDER BY 1, 2";
 
 /// A table whose rows are read along with another's, that one among them.
@@ -131,6 +158,8 @@ struct Reading {
     children: HashMap<i64, Vec<i64>>,
     parents: HashMap<i64, Vec<i64>>,
     keys: HashMap<i64, Vec<String>>,
+    unique: HashMap<i64, Vec<Vec<String>>>,
+    routines: BTreeSet<String>,
     types: Types,
 }
 
@@ -141,6 +170,8 @@ pub(super) async fn read(connection: &mut PgConnection) -> sqlx::Result<Schema> 
     let attributes: Vec<Attribute> =
         sqlx::query_as(ATTRIBUTES).bind(SCHEMA).fetch_all(&mut *connection).await?;
     let keys: Vec<(i64, String)> = sqlx::query_as(KEYS).fetch_all(&mut *connection).await?;
+    let unique: Vec<(i64, Vec<String>)> = sqlx::query_as(UNIQUE).fetch_all(&mut *connection).await?;
+    let routines: Vec<String> = sqlx::query_scalar(ROUTINES).bind(SCHEMA).fetch_all(&mut *connection).await?;
     let inherited: Vec<(i64, i64)> = sqlx::query_as(PARENTS).fetch_all(&mut *connection).await?;
     let path = "SELECT unnest(current_schemas(false))::text";
     let path: Vec<String> = sqlx::query_scalar(path).fetch_all(&mut *connection).await?;
@@ -153,6 +184,8 @@ pub(super) async fn read(connection: &mut PgConnection) -> sqlx::Result<Schema> 
         children: HashMap::new(),
         parents: HashMap::new(),
         keys: HashMap::new(),
+        unique: HashMap::new(),
+        routines: routines.into_iter().collect(),
         types,
     };
     for attribute in attributes {
@@ -160,6 +193,9 @@ pub(super) async fn read(connection: &mut PgConnection) -> sqlx::Result<Schema> 
     }
     for (relation, name) in keys {
         reading.keys.entry(relation).or_default().push(name);
+    }
+    for (relation, names) in unique {
+        reading.unique.entry(relation).or_default().push(names);
     }
     for (child, parent) in inherited {
         reading.children.entry(parent).or_default().push(child);
@@ -185,7 +221,7 @@ impl Reading {
             path,
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
-            routines: BTreeSet::new(),
+            routines: self.routines.clone(),
         };
         let mut details = BTreeMap::new();
         for relation in self.relations.values() {
@@ -226,6 +262,7 @@ impl Reading {
         Facts {
             columns: attributes.iter().map(column).collect(),
             key: self.keys.get(&relation.number).cloned().unwrap_or_default(),
+            unique: self.unique.get(&relation.number).cloned().unwrap_or_default(),
             uncapturable: self.uncapturable(relation, members),
             fingerprint: self.fingerprint(members),
         }
@@ -330,4 +367,17 @@ pub(super) async fn tables(pool: &PgPool, query: &str) -> Result<BTreeSet<Table>
         sqlx::query_as(locked).bind(SCHEMA).fetch_all(&mut *transaction).await.map_err(failed)?;
     transaction.rollback().await.map_err(failed)?;
     Ok(found.into_iter().map(|(schema, name)| Table { schema, name }).collect())
+}
+
+/// All foreign keys.
+pub(super) async fn references(connection: &mut PgConnection) -> sqlx::Result<Vec<Reference>> {
+    type Found = (String, String, String, String, Vec<String>, Vec<String>);
+    let found: Vec<Found> = sqlx::query_as(REFERENCES).fetch_all(connection).await?;
+    let reference = |(schema, name, parent_schema, parent, columns, parent_columns): Found| Reference {
+        table: Table { schema, name },
+        columns,
+        parent: Table { schema: parent_schema, name: parent },
+        parent_columns,
+    };
+    Ok(found.into_iter().map(reference).collect())
 }

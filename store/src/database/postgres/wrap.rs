@@ -95,6 +95,25 @@ pub(super) struct Include<'a> {
     pub(super) limit: Option<u32>,
 }
 
+/// The plan by which an include's rows are found for one parent, where an index is taken if there is one at all.
+pub(super) fn planned(include: &Include<'_>) -> String {
+    let Include { query, described, on, key, .. } = include;
+    let condition = |(column, key): (&&str, &Type)| {
+        let column = described.columns.iter().find(|name| name.eq_ignore_ascii_case(column));
+        // A constant NULL would be planned away.
+        format!("edgepress_q.{} = (SELECT NULL::{})", quoted(column.map_or("", |name| name)), key.key)
+    };
+    let conditions: Vec<String> = on.iter().zip(*key).map(condition).collect();
+    format!("EXPLAIN SELECT * FROM ({query}\n) AS edgepress_q WHERE {}", conditions.join(" AND "))
+}
+
+/// Whether a plan says that the one table it reads is gone through from end to end.
+pub(super) fn scans(plan: &[String]) -> bool {
+    let reads = |line: &&String| line.contains(" Scan ") && line.contains(" on ");
+    let mut tables = plan.iter().filter(reads);
+    matches!((tables.next(), tables.next()), (Some(line), None) if line.contains("Seq Scan on "))
+}
+
 /// The rows of an include for the parents whose keys are its parameters: one array of texts for each column
 /// of `on`. Its columns are followed by the parent's ordinal, from one.
 ///

@@ -11,7 +11,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::capture::names::{is_our_table, is_our_trigger};
-use crate::database::capture::{Catalog, Column, Dialect, Facts, Table, View};
+use crate::database::capture::{Catalog, Column, Dialect, Facts, Reference, Table, View};
 use crate::database::text::{index_parts, names_in, quoted, view_select};
 
 /// The only schema whose tables we see: temporary and attached ones are the owner's connection's.
@@ -294,7 +294,19 @@ async fn facts(
     let entry = find(entries, "table", name);
     let text = entry.map_or_else(String::new, |entry| format!("{} {}", entry.root, entry.sql));
     let fingerprint = Version::of(text.as_bytes()).to_string();
-    Ok((Facts { columns, key, uncapturable, fingerprint }, details))
+    let unique = details.unique.iter().filter_map(Unique::columns).collect();
+    Ok((Facts { columns, key, unique, uncapturable, fingerprint }, details))
+}
+
+impl Unique {
+    /// Its columns, if it is made of columns and holds for all rows.
+    fn columns(&self) -> Option<Vec<String>> {
+        let column = |term: &Term| match &term.content {
+            TermContent::Column(name) => Some(name.clone()),
+            TermContent::Expression(_) => None,
+        };
+        self.predicate.is_none().then(|| self.terms.iter().map(column).collect()).flatten()
+    }
 }
 
 fn uncapturable(entries: &[Entry], name: &str, kind: &str, columns: &[Declared]) -> Option<String> {
@@ -427,4 +439,38 @@ pub(super) async fn steps(
         })
     };
     rows.into_iter().map(step).collect()
+}
+
+/// The foreign keys between tables of `catalog`.
+pub(super) async fn references(
+    connection: &mut SqliteConnection,
+    catalog: &Catalog,
+) -> sqlx::Result<Vec<Reference>> {
+    let sql = "SELECT s.name AS own, f.id AS id, f.\"table\" AS parent, f.\"from\" AS child_column, \
+               f.\"to\" AS parent_column, f.seq AS seq FROM sqlite_schema s, pragma_foreign_key_list(s.name) f \
+               WHERE s.type = 'table' ORDER BY own, id, seq";
+    let mut all: Vec<Reference> = Vec::new();
+    let mut last = None;
+    for row in sqlx::query(sql).fetch_all(connection).await? {
+        let (own, parent): (String, String) = (row.try_get("own")?, row.try_get("parent")?);
+        let (Some(table), Some(parent)) = (catalog.find(None, &own), catalog.find(None, &parent)) else {
+            continue;
+        };
+        let id: i64 = row.try_get("id")?;
+        if last.as_ref() != Some(&(own.clone(), id)) {
+            let (table, parent) = (table.clone(), parent.clone());
+            all.push(Reference { table, columns: Vec::new(), parent, parent_columns: Vec::new() });
+            last = Some((own, id));
+        }
+        let Some(reference) = all.last_mut() else { continue };
+        let seq: i64 = row.try_get("seq")?;
+        // Without a column it names the key.
+        let key = catalog.tables.get(&reference.parent).map(|facts| facts.key.as_slice()).unwrap_or_default();
+        let named: Option<String> = row.try_get("parent_column")?;
+        let named = named.or_else(|| key.get(usize::try_from(seq).ok()?).cloned());
+        reference.columns.push(row.try_get("child_column")?);
+        reference.parent_columns.extend(named);
+    }
+    all.retain(|reference| reference.columns.len() == reference.parent_columns.len());
+    Ok(all)
 }

@@ -97,6 +97,17 @@ pub(super) fn is_whole(detail: &str) -> bool {
         .any(|sign| detail.contains(sign))
 }
 
+/// Whether a plan says that the one table it reads is gone through from end to end, or needs an index made for
+/// the query. Of several tables, small ones may rightly be gone through.
+pub(super) fn scans(plan: &[String]) -> bool {
+    let ours = ["edgepress_", "CONSTANT ROW", "VALUES CLAUSE"];
+    let is_theirs = |line: &&String| !ours.iter().any(|own| line.contains(own));
+    let reads = |line: &&String| line.starts_with("SCAN ") || line.starts_with("SEARCH ");
+    let mut tables = plan.iter().filter(is_theirs).filter(reads);
+    let is_scan = matches!((tables.next(), tables.next()), (Some(line), None) if line.starts_with("SCAN "));
+    is_scan || plan.iter().any(|line| line.contains(" USING AUTOMATIC "))
+}
+
 fn write_to(sql: &mut String, text: std::fmt::Arguments<'_>) {
     sql.write_fmt(text).expect("writing to a String cannot fail");
 }

@@ -212,7 +212,7 @@ pub(in super::super) async fn changes(
     );
     let counts: Vec<(i64, i64, i64, i64)> = match fresh.is_empty() {
         true => Vec::new(),
-        false => sqlx::query_as(AssertSqlSafe(counts)).fetch_all(connection).await?,
+        false => sqlx::query_as(AssertSqlSafe(counts)).persistent(false).fetch_all(connection).await?,
     };
     let oldest = counts.iter().map(|(.., at)| *at).min();
     changes.oldest = oldest.and_then(|oldest| u64::try_from(oldest).ok());

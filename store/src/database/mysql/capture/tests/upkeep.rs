@@ -110,3 +110,52 @@ async fn statements_can_be_run_by_the_owner() {
     assert!(owned.database.statements(ME, &reads).await.unwrap().is_empty());
     assert_eq!(owned.database.install(ME, &reads).await.unwrap(), Installed::default());
 }
+
+/// Writers that commit in any order, or not at all, while others publish and prune.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_committed_change_is_seen_once() {
+    let owned = Owned::captured("CREATE TABLE t (id BIGINT PRIMARY KEY)", &[("t", &["id"])]).await;
+    let mut seen = owned.publish(0).await;
+    let writers = (0..4_u64).map(|writer| {
+        let url = owned.url.clone();
+        tokio::spawn(async move {
+            let connection = Other::open(&url).await;
+            for round in 0..25 {
+                let first = writer * 10_000 + round * 10;
+                connection.execute(&format!("BEGIN; INSERT INTO t VALUES ({first})")).await;
+                tokio::time::sleep(Duration::from_millis((writer * 7 + round * 3) % 20)).await;
+                let end = if (writer + round) % 4 == 0 { "ROLLBACK" } else { "COMMIT" };
+                connection.execute(&format!("INSERT INTO t VALUES ({}); {end}", first + 1)).await;
+            }
+        })
+    });
+    let mut writers: Vec<_> = writers.collect();
+    let mut found = Vec::new();
+    for number in 1.. {
+        let is_last = writers.iter().all(tokio::task::JoinHandle::is_finished);
+        let mut snapshot = owned.database.snapshot().await.unwrap();
+        let changes = snapshot.changes(&seen).await.unwrap();
+        assert!(changes.everything.is_none() && changes.whole.is_empty(), "{changes:?}");
+        if let Some(images) = changes.tables.get(&owned.table("t")) {
+            let keys = snapshot.keys(&images.source(&names(&["id"])), 10_000).await.unwrap();
+            let Keys::All(keys) = keys else { panic!("there are not so many") };
+            found.extend(keys);
+        }
+        drop(snapshot);
+        seen = changes.seen;
+        let intent = Intent { number, seen: seen.clone(), state: String::new() };
+        owned.database.consume(ME, &intent).await.unwrap();
+        owned.database.prune(100_000).await.unwrap();
+        if is_last {
+            break;
+        }
+    }
+    for writer in writers.drain(..) {
+        writer.await.unwrap();
+    }
+    let mut snapshot = owned.database.snapshot().await.unwrap();
+    let mut there = conformance::read(&mut *snapshot, "SELECT id FROM t", None).await.unwrap();
+    there.sort_by_key(|key| format!("{key:?}"));
+    found.sort_by_key(|key| format!("{key:?}"));
+    assert_eq!(found, there);
+}

@@ -1,0 +1,374 @@
+//! A site over a database that was there first: made by `new --from`, published, edited, served.
+
+use std::path::Path;
+use std::process::Command;
+
+use edgepress_store::database::servers;
+
+use crate::history::assert_whole;
+use crate::support::{Running, Site, live, tool};
+
+/// A shop that others designed: names that need quotes, composite keys, a table that names itself. `"` quotes
+/// names.
+const FOREIGN: &str = r#"
+    CREATE TABLE customer (id INTEGER PRIMARY KEY, "Full Name" VARCHAR(40), email VARCHAR(40));
+    CREATE TABLE product (sku VARCHAR(20) PRIMARY KEY, name VARCHAR(40) NOT NULL, price DECIMAL(10,2),
+        related VARCHAR(20), FOREIGN KEY (related) REFERENCES product (sku));
+    CREATE TABLE "order" (id INTEGER PRIMARY KEY, customer_id INTEGER, site VARCHAR(10), "select" INTEGER,
+        FOREIGN KEY (customer_id) REFERENCES customer (id));
+    CREATE TABLE line (order_id INTEGER NOT NULL, no INTEGER NOT NULL, sku VARCHAR(20), qty INTEGER,
+        PRIMARY KEY (order_id, no), FOREIGN KEY (order_id) REFERENCES "order" (id),
+        FOREIGN KEY (sku) REFERENCES product (sku));
+    CREATE TABLE log (what VARCHAR(20));
+    INSERT INTO customer VALUES (1, 'Ann & Bob', 'a@b'), (2, 'Cy', NULL);
+    INSERT INTO product VALUES ('a-1', 'Shelf <b>', 12.50, NULL), ('B 2', 'Chair', 30, 'a-1');
+    INSERT INTO "order" VALUES (10, 1, 'x', 1), (11, NULL, 'y', NULL);
+    INSERT INTO line VALUES (10, 1, 'B 2', 3), (10, 2, 'a-1', 1);
+"#;
+
+/// What every database does with that shop. `execute` runs SQL in it.
+fn foreign(site: &Site, url: &str, execute: &dyn Fn(&str)) {
+    execute(FOREIGN);
+    let written = site.json(&format!("new shop --from {url}"));
+    assert_eq!(written["site"]["collections"], serde_json::json!(["customer", "line", "order", "product"]));
+    assert!(written["site"]["skipped"]["log"].as_str().is_some_and(|why| why.contains("no primary key")));
+    assert!(site.run(&format!("new shop --from {url}")).text().contains("not empty"));
+    let toml =
+        site.read("shop/site.toml").replace("127.0.0.1:8080\"\n", "127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n");
+    site.write("shop/site.toml", &toml);
+    let shop = Site::within(site, "shop");
+
+    let problems = shop.json("check")["problems"].take();
+    let problems = problems.as_array().expect("a list");
+    assert!(problems.iter().all(|problem| problem["level"] == "warning"), "{problems:?}");
+    assert_eq!(shop.json("publish")["documents"], 2 * 8 + 4 + 1 + 1);
+    assert_whole(&shop);
+    let first = live(&shop.bucket()).documents;
+    let page = String::from_utf8_lossy(&first["/order/10.html"]).into_owned();
+    for shown in
+        ["<dt>select</dt><dd>1</dd>", "<a href=\"/customer/1.html\">Ann &amp; Bob</a>", "/line/10/1.html"]
+    {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(String::from_utf8_lossy(&first["/product/index.html"]).contains("/product/B%202.html"));
+
+    execute("UPDATE customer SET \"Full Name\" = 'Ann' WHERE id = 1");
+    let report = shop.json("publish");
+    assert_eq!((&report["full"], &report["whole"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    let after = live(&shop.bucket()).documents;
+    let changed: Vec<&str> = after
+        .iter()
+        .filter(|(path, body)| first.get(*path) != Some(*body))
+        .map(|(path, _)| path.as_str())
+        .collect();
+    let touched =
+        ["/customer/1.html", "/customer/1.json", "/customer/index.html", "/order/10.html", "/order/10.json"];
+    assert_eq!(changed, touched, "the row, what names it, and the list");
+    assert_whole(&shop);
+
+    let running = Running::start_loaded(&shop);
+    assert!(running.body("/customer/1.html").contains("<h1>Ann</h1>"));
+    assert_eq!(running.client().get("/order/").status, 200);
+}
+
+/// The starter shop's tables and rows in SQL that every database understands.
+fn shop_script(site: &Site) -> String {
+    let schema = site.read("schema.sql");
+    let statements = schema.split(';').map(str::trim).map(|statement| {
+        let lines = statement.lines().map(|line| line.split("--").next().unwrap_or_default());
+        lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+    });
+    let made = statements.filter(|statement| statement.starts_with("CREATE "));
+    let mut script: Vec<String> =
+        made.map(|made| made.replace(" TEXT", " VARCHAR(700)").replace(" WITHOUT ROWID", "")).collect();
+    let tables = "category brand flash_sale product variant promotion product_promotion setting";
+    for table in tables.split(' ') {
+        let rows = site.sql(&format!(".dump --data-only {table}"));
+        script.extend(
+            rows.lines()
+                .filter(|line| line.starts_with("INSERT"))
+                .map(|line| line.trim_end_matches(';').to_owned()),
+        );
+    }
+    script.join(";\n")
+}
+
+/// Equal rows give equal documents, whatever database they lie in, to the last byte: one root.
+#[test]
+fn the_starter_shop_is_the_same_on_every_database() {
+    let edit = "UPDATE product SET price_cents = 4242 WHERE id = 7; UPDATE brand SET place = 'Ö' WHERE id = 3; \
+                UPDATE flash_sale SET percent = 40 WHERE is_open = 1; DELETE FROM variant WHERE product_id = 9";
+    let sqlite = Site::shop();
+    let mut roots = vec![sqlite.json("publish")["root"].clone()];
+    let script = shop_script(&sqlite);
+    sqlite.sql(edit);
+    roots.push(sqlite.json("publish")["root"].clone());
+    assert_ne!(roots[0], roots[1]);
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        execute(&script);
+        let site = Site::shop();
+        let mut toml = site.read("site.toml").replace("${DATABASE_URL:-sqlite:shop.db}", &url);
+        if !is_postgres {
+            // Its `/` and `sum` give decimals.
+            toml = toml.replace("/ 1000 * 10", "DIV 1000 * 10");
+            toml = toml.replace("sum(v.stock)", "CAST(sum(v.stock) AS SIGNED)");
+        }
+        site.write("site.toml", &toml);
+        assert_eq!(site.json("check")["problems"], serde_json::json!([]));
+        assert_eq!(site.json("publish")["root"], roots[0], "{url}");
+        execute(edit);
+        let report = site.json("publish");
+        assert_eq!(
+            (&report["root"], &report["full"]),
+            (&roots[1], &serde_json::Value::Null),
+            "{url}: {report}"
+        );
+        assert!(report["rendered"].as_u64() < report["documents"].as_u64(), "{report}");
+        assert_whole(&site);
+    }
+}
+
+#[test]
+fn a_site_over_a_foreign_sqlite_file() {
+    let site = Site::empty();
+    let execute = |sql: &str| drop(tool(Command::new("sqlite3").arg(site.path("foreign.db")).arg(sql)));
+    foreign(&site, "sqlite:foreign.db", &execute);
+}
+
+/// A server's new database, and how SQL is run in it.
+fn served(is_postgres: bool) -> (String, impl Fn(&str)) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let url = runtime.block_on(async {
+        match is_postgres {
+            true => servers::postgres().await.database().await,
+            false => servers::mariadb().await.database().await,
+        }
+    });
+    let at = url.clone();
+    let execute = move |sql: &str| {
+        let sql = if is_postgres { sql.to_owned() } else { sql.replace('"', "`") };
+        runtime.block_on(servers::execute(&at, &sql)).unwrap_or_else(|error| panic!("{error}: {:.200}", sql));
+    };
+    (url, execute)
+}
+
+#[test]
+fn a_site_over_a_foreign_postgresql_database() {
+    let (url, execute) = served(true);
+    foreign(&Site::empty(), &url, &execute);
+}
+
+#[test]
+fn a_site_over_a_foreign_mariadb_database() {
+    let (url, execute) = served(false);
+    foreign(&Site::empty(), &url, &execute);
+}
+
+#[test]
+fn a_database_that_cannot_be_read_leaves_no_folder() {
+    let site = Site::empty();
+    for (url, message) in [
+        ("sqlite:nothing.db", "no database at"),
+        ("oracle://host/x", "its kind is not known: write sqlite:, postgres:// or mysql://"),
+    ] {
+        let error = site.refuses(1, &format!("new shop --from {url}"));
+        assert!(error.contains(message), "{error}");
+        assert!(!Path::new(&site.path("shop")).exists());
+    }
+    site.sql_file("empty.db", "CREATE TABLE log (what)");
+    let error = site.refuses(1, "new shop --from sqlite:empty.db");
+    assert!(error.contains("no table of the database can be shown\n  log: it has no primary key"), "{error}");
+}
+
+/// A site of items, each with a maker and with parts that have a maker of their own.
+const INCLUDED: &str = r#"
+[[collection]]
+name = "item"
+query = "SELECT id, name, maker_id FROM item"
+  [collection.include.maker]
+  query = "SELECT id, name FROM maker"
+  on = { id = "maker_id" }
+  one = true
+  [collection.include.parts]
+  query = "SELECT item_id, no, maker_id FROM part"
+  on = { item_id = "id" }
+  order_by = "no"
+    [collection.include.parts.include.maker]
+    query = "SELECT id, name FROM maker"
+    on = { id = "maker_id" }
+    one = true
+  [[collection.document]]
+  path = "/items/{id}.json"
+"#;
+
+/// The statements that PostgreSQL counts while a site of so many items is published in full.
+fn statements(rows: u64) -> u64 {
+    let (url, execute) = served(true);
+    let numbers = format!("FROM generate_series(1, {rows}) n");
+    execute(&format!(
+        "CREATE EXTENSION pg_stat_statements;
+         CREATE TABLE maker (id INTEGER PRIMARY KEY, name VARCHAR(20));
+         CREATE TABLE item (id INTEGER PRIMARY KEY, name VARCHAR(20), maker_id INTEGER);
+         CREATE TABLE part (item_id INTEGER, no INTEGER, maker_id INTEGER, PRIMARY KEY (item_id, no));
+         INSERT INTO maker SELECT n, 'm' {numbers}; INSERT INTO item SELECT n, 'i', n % 97 {numbers};
+         INSERT INTO part SELECT n, 1, n % 89 {numbers}; INSERT INTO part SELECT n, 2, n % 83 {numbers}"
+    ));
+    let site = Site::empty();
+    site.write("pages/none.html", "");
+    let head = "[site]\nname = \"Parts\"\nurl = \"http://parts.example\"\ntemplates = \"pages\"\n";
+    let storage = "[storage]\nurl = \"file:bucket\"\nobjects = false\n";
+    site.write("site.toml", &format!("{head}[database]\nurl = \"{url}\"\n{storage}{INCLUDED}"));
+    site.json("publish");
+    let count = || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+        let counted = "SELECT sum(calls)::bigint FROM pg_stat_statements WHERE dbid = \
+                       (SELECT oid FROM pg_database WHERE datname = current_database())";
+        runtime.block_on(servers::number(&url, counted)).expect("the server counts")
+    };
+    let before = count();
+    assert_eq!(site.json("publish --full")["rendered"], rows);
+    u64::try_from(count() - before).expect("counts grow")
+}
+
+#[test]
+fn an_include_is_one_query_for_a_batch_of_rows() {
+    let (few, many) = (statements(2_000), statements(6_000));
+    // Eight batches more: each is fetched, and has three includes; and what goes on beside.
+    assert!(few < many && many <= few + 8 * 4 + 40, "{few} statements for 2,000 rows, {many} for 6,000");
+}
+
+/// A site of one table.
+fn one(url: &str, query: &str, path: &str) -> Site {
+    let site = Site::empty();
+    site.write("pages/none.html", "");
+    site.write(
+        "site.toml",
+        &format!(
+            "[site]\nname = \"One\"\nurl = \"http://one.example\"\ntemplates = \"pages\"\n[database]\nurl = \"{url}\"\n\
+             [storage]\nurl = \"file:bucket\"\n[[collection]]\nname = \"one\"\nquery = '''{query}'''\n\
+             [[collection.document]]\npath = \"{path}\"\n"
+        ),
+    );
+    site
+}
+
+#[test]
+fn wide_tables_long_texts_and_odd_names_are_published() {
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        let columns: Vec<String> =
+            (1..=500).map(|number| format!("c{number} INTEGER DEFAULT {number}")).collect();
+        execute(&format!(
+            "CREATE TABLE wide (id INTEGER PRIMARY KEY, \"select\" VARCHAR(20), \"a b\" INTEGER, {},
+             big {}); INSERT INTO wide (id, \"select\", \"a b\", big) VALUES (1, 'it''s', 7, repeat('é', 5000000))",
+            columns.join(", "),
+            if is_postgres { "TEXT" } else { "LONGTEXT" }
+        ));
+        let site = one(&url, "SELECT * FROM wide", "/{id}.json");
+        assert_eq!(site.json("publish")["documents"], 1, "{url}");
+        let body = &live(&site.bucket()).documents["/1.json"];
+        let json: serde_json::Value = serde_json::from_slice(body).expect("it is JSON");
+        assert_eq!((&json["select"], &json["a b"], &json["c500"]), (&"it's".into(), &7.into(), &500.into()));
+        assert_eq!(json["big"].as_str().map(str::len), Some(10_000_000));
+        execute("UPDATE wide SET c250 = 0");
+        let report = site.json("publish");
+        assert_eq!((&report["changed"], &report["full"]), (&1.into(), &serde_json::Value::Null), "{report}");
+        assert_whole(&site);
+    }
+}
+
+#[test]
+fn values_without_a_form_fail_their_rows_alone() {
+    for (is_postgres, kind, value, named) in [
+        (true, "numeric", "'NaN'", "column `v`: it is NaN"),
+        (true, "double precision", "'-Infinity'", "column `v`: it is "),
+        (true, "date", "'infinity'", "column `v`: it is "),
+        (true, "timestamptz", "'0044-03-15 BC'", "column `v`: "),
+        (false, "date", "'0000-00-00'", "column `v`: it is the zero date"),
+        (false, "bigint unsigned", "18446744073709551615", "column `v`: 18446744073709551615 is larger than"),
+    ] {
+        let (url, execute) = served(is_postgres);
+        let mode = if is_postgres { "" } else { "SET sql_mode = ''; " };
+        execute(&format!(
+            "{mode}CREATE TABLE one (id INTEGER PRIMARY KEY, v {kind}); INSERT INTO one VALUES (1, NULL), (2, {value})"
+        ));
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        let message = site.refuses(1, "publish");
+        assert!(message.contains("collection `one`, document `/{id}.json`, row id=\"2\""), "{message}");
+        assert!(message.contains(named), "{kind} {value}: {message}");
+        let report = site.json("publish --keep-going");
+        assert_eq!((&report["failed"], &report["documents"]), (&1.into(), &1.into()), "{report}");
+        execute("UPDATE one SET v = NULL");
+        assert_eq!(site.json("publish")["failed"], 0);
+        assert_whole(&site);
+    }
+}
+
+#[test]
+fn a_type_without_a_form_is_named_with_the_cast_to_write() {
+    for (is_postgres, kind, named) in [
+        (true, "point", "column `v` has the type `point`, which has no form in JSON: select v::text AS v"),
+        (false, "geometry", "column `v` is of the type GEOMETRY"),
+    ] {
+        let (url, execute) = served(is_postgres);
+        execute(&format!("CREATE TABLE one (id INTEGER PRIMARY KEY, v {kind})"));
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        for command in ["publish", "check"] {
+            let text = site.run(command).text();
+            assert!(text.contains(named), "{text}");
+        }
+    }
+}
+
+/// Whoever may only read publishes in full every time, and is told why.
+#[test]
+fn a_database_that_may_not_be_written_is_published_in_full() {
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        let name = url.rsplit('/').next().expect("it names a database").to_owned();
+        execute("CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1)");
+        execute(&match is_postgres {
+            true => format!(
+                "CREATE ROLE reader_{name} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+                 GRANT SELECT ON one TO reader_{name}"
+            ),
+            false => format!("CREATE USER reader_{name}; GRANT SELECT ON {name}.* TO reader_{name}"),
+        });
+        let url = match is_postgres {
+            true => url.replace("edgepress@", &format!("reader_{name}@")),
+            false => url.replace("root@", &format!("reader_{name}@")),
+        };
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        assert_eq!(site.json("publish")["documents"], 1);
+        execute("UPDATE one SET v = 2");
+        let report = site.json("publish");
+        assert_eq!((&report["released"], &report["changed"]), (&true.into(), &1.into()), "{report}");
+        assert!(report["full"].as_str().is_some_and(|why| !why.is_empty()), "{report}");
+        assert_whole(&site);
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_leaves_the_live_release() {
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        execute("CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1)");
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        site.json("publish");
+        let before = live(&site.bucket()).root;
+        let toml = site.read("site.toml");
+        let (_, port) = url.rsplit_once(':').expect("it has a port");
+        let (port, _) = port.split_once('/').expect("and a database");
+        site.write("site.toml", &toml.replace(&format!(":{port}/"), ":1/"));
+        let message = site.refuses(1, "publish");
+        assert!(message.contains("cannot open the database"), "{message}");
+        assert_eq!(live(&site.bucket()).root, before);
+        site.write("site.toml", &toml);
+        execute("DROP TABLE one");
+        let message = site.refuses(1, "publish");
+        assert!(message.contains("collection `one`"), "{message}");
+        assert_eq!(live(&site.bucket()).root, before);
+        assert_whole(&site);
+    }
+}
