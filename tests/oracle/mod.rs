@@ -16,6 +16,7 @@ mod generate;
 mod lies;
 mod precision;
 mod queries;
+mod rows;
 mod run;
 mod schema;
 mod server;

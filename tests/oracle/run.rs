@@ -342,11 +342,6 @@ impl Running<'_> {
         }
         self.seen.documents += versions.len() as u64;
         self.seen.incremental += u64::from(precision::is_incremental(report));
-        for why in
-            report.whole.values().filter(|why| why.contains("syntax error") || why.contains("not understood"))
-        {
-            println!("TEMP {why}\n{}", self.site.toml());
-        }
         for why in report.full.iter().chain(report.whole.values()) {
             let why = why.split('`').step_by(2).collect::<Vec<_>>().join("`..`");
             *self.seen.wholes.entry(why).or_default() += 1;

@@ -5,7 +5,8 @@ use edgepress_store::database::capture::Dialect;
 
 use super::case::Statement;
 use super::edits::Edits;
-use super::schema::{BEYOND, Ref, Role};
+use super::rows::BEYOND;
+use super::schema::{Ref, Role};
 
 /// Edits of `@c`, whose rows refer to those of `@p` where `@=`.
 const POSTGRES: [&str; 4] = [

@@ -287,20 +287,14 @@ impl Reading {
             false => format!("{}, which is read with it,", member.name),
         };
         for member in members {
-            let name = member.sql();
             let reason = match (&*member.kind, &*member.persistence) {
                 ("m", _) => {
                     "is a materialized view, which is refreshed without triggers: read its tables instead"
                 }
                 ("f", _) => "is a foreign table, which others edit on their own server",
-                (_, "u") => &format!(
-                    "is unlogged: a crash empties it without a trigger: ALTER TABLE {name} SET LOGGED"
-                ),
+                (_, "u") => "is unlogged: a crash empties it without a trigger: ALTER TABLE … SET LOGGED",
                 _ if !member.can_trigger => {
-                    &format!("may not be given a trigger by this role: GRANT TRIGGER ON {name} to it")
-                }
-                _ if member.is_subscribed && !member.is_owned => {
-                    "is written by replication, for which only its owner may let triggers fire: publish as its owner"
+                    "may not be given a trigger by this role: GRANT TRIGGER ON it to this role"
                 }
                 _ => continue,
             };
