@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use edgepress_store::database::capture::Dialect;
+
 /// A schema, a site over it, rows, and what happens to them.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
+    /// Whose SQL it speaks.
+    pub(super) dialect: Dialect,
     /// Settings of the connections that edit.
     pub(super) pragmas: Vec<String>,
     pub(super) schema: Vec<String>,
@@ -42,6 +46,9 @@ pub(super) enum Step {
     Publish(Publish),
     /// A publish while somebody edits, after its snapshot: what the next one makes of that is compared.
     Meanwhile(Transaction, usize),
+    /// A transaction that begins, another from its begin to its end, a publish, and only then the end of
+    /// the first one.
+    Late(Transaction, Transaction, usize),
     /// The publisher of a bucket ends; a new one takes its place.
     Restart(usize),
 }
@@ -136,6 +143,15 @@ impl Transaction {
     /// How it ends; what cannot be committed is rolled back, as every client must.
     pub(super) fn end(&self) -> &'static [&'static str] {
         if self.commits { &["COMMIT", "ROLLBACK"] } else { &["ROLLBACK"] }
+    }
+}
+
+impl Transaction {
+    /// What there is to read of it before its end, and its end.
+    fn parts(&self) -> (String, &'static str) {
+        let statements = self.statements.iter().map(|statement| format!("{};\n", statement.sql()));
+        let begun = std::iter::once("BEGIN;\n".to_owned()).chain(statements).collect();
+        (begun, if self.commits { "COMMIT;" } else { "ROLLBACK;" })
     }
 }
 
@@ -281,6 +297,10 @@ impl fmt::Display for Step {
             Self::Define(change) => write!(f, "-- change the definition: {change:?} --"),
             Self::Publish(Publish { bucket, how }) => write!(f, "-- publish {how:?} to bucket {bucket} --"),
             Self::Meanwhile(edit, bucket) => write!(f, "-- while publishing to bucket {bucket} --\n{edit}"),
+            Self::Late(one, other, bucket) => {
+                let (begun, end) = one.parts();
+                write!(f, "{begun}-- meanwhile --\n{other}\n-- publish to bucket {bucket} --\n{end}")
+            }
             Self::Restart(bucket) => write!(f, "-- restart the publisher of bucket {bucket} --"),
         }
     }
@@ -288,8 +308,7 @@ impl fmt::Display for Step {
 
 impl fmt::Display for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "BEGIN;")?;
-        self.statements.iter().try_for_each(|statement| writeln!(f, "{};", statement.sql()))?;
-        write!(f, "{}", if self.commits { "COMMIT;" } else { "ROLLBACK;" })
+        let (begun, end) = self.parts();
+        write!(f, "{begun}{end}")
     }
 }

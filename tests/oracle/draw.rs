@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use edgepress_store::database::capture::Dialect;
+
 use crate::support::Random;
 
 /// How often what was drawn.
@@ -10,12 +12,14 @@ pub(super) type Drawn = BTreeMap<&'static str, u64>;
 /// Decisions that are the same for the same seed.
 pub(super) struct Draw {
     random: Random,
+    /// Whose SQL is drawn.
+    pub(super) dialect: Dialect,
     pub(super) drawn: Drawn,
 }
 
 impl Draw {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { random: Random(seed), drawn: Drawn::new() }
+    pub(super) fn new(dialect: Dialect, seed: u64) -> Self {
+        Self { random: Random(seed), dialect, drawn: Drawn::new() }
     }
 
     /// The next number below `end`.

@@ -1,13 +1,19 @@
 //! Random edits: every way in which SQL changes rows, of rows that are there and of some that are not.
 
+use edgepress_store::database::capture::Dialect;
+
 use super::case::{Statement, Transaction};
 use super::draw::Draw;
-use super::schema::{Role, Schema};
+use super::schema::{Column, Role, Schema};
+use super::types::{self, Kind};
+use super::words;
 
 /// Draws edits of the rows of a schema.
 pub(super) struct Edits<'a> {
     pub(super) draw: &'a mut Draw,
     pub(super) schema: &'a Schema,
+    /// Whether others read or write at the same time: nothing may wait for them then.
+    pub(super) is_shared: bool,
 }
 
 impl Edits<'_> {
@@ -43,6 +49,9 @@ impl Edits<'_> {
             (4, "edit: insert from a select", 6),
             (3, "edit: update from another table", 7),
         ];
+        if self.schema.dialect != Dialect::Sqlite && self.draw.chance(8) {
+            return self.server(table, to);
+        }
         let statement = match self.draw.weighted(&kinds) {
             0 => self.insert(table),
             1 => self.update(table),
@@ -56,14 +65,8 @@ impl Edits<'_> {
         to.push(statement);
     }
 
-    fn name(&self, table: usize) -> &str {
+    pub(super) fn name(&self, table: usize) -> &str {
         &self.schema.tables[table].name
-    }
-
-    /// The name of a column with this role.
-    fn column(&self, table: usize, is_it: impl Fn(Role) -> bool) -> Option<(usize, String)> {
-        let index = self.schema.tables[table].with(is_it).first().copied()?;
-        Some((index, self.schema.tables[table].columns[index].name.clone()))
     }
 
     fn rows(&mut self, table: usize, most: u64) -> Vec<String> {
@@ -72,20 +75,27 @@ impl Edits<'_> {
     }
 
     fn insert(&mut self, table: usize) -> Statement {
-        let or = self.draw.choose(&[
-            "INSERT INTO",
-            "INSERT INTO",
-            "INSERT OR REPLACE INTO",
-            "INSERT OR REPLACE INTO",
-            "REPLACE INTO",
-            "INSERT OR IGNORE INTO",
-            "INSERT OR FAIL INTO",
-        ]);
+        let or = self.draw.pick(match self.schema.dialect {
+            Dialect::Sqlite => &[
+                "INSERT INTO",
+                "INSERT INTO",
+                "INSERT OR REPLACE INTO",
+                "INSERT OR REPLACE INTO",
+                "REPLACE INTO",
+                "INSERT OR IGNORE INTO",
+                "INSERT OR FAIL INTO",
+            ],
+            Dialect::Postgres => &["INSERT INTO"],
+            Dialect::Mysql => &["INSERT INTO", "REPLACE INTO", "REPLACE INTO", "INSERT IGNORE INTO"],
+        });
         if or.contains("REPLACE") {
             self.draw.saw("edit: insert or replace");
         }
         let head = format!("{or} {} ({}) VALUES ", self.name(table), self.schema.written(table));
-        Statement { head, rows: self.rows(table, 3), tail: String::new() }
+        let rows = self.rows(table, 3);
+        let ignores = self.schema.dialect == Dialect::Postgres && self.draw.chance(40);
+        let tail = if ignores { " ON CONFLICT DO NOTHING" } else { "" };
+        Statement { head, rows, tail: tail.to_owned() }
     }
 
     fn upsert(&mut self, table: usize) -> Statement {
@@ -93,18 +103,38 @@ impl Edits<'_> {
         let key = own.key();
         let target: Vec<&str> = key.iter().map(|index| own.columns[*index].name.as_str()).collect();
         let target = if target.is_empty() { String::new() } else { format!("({})", target.join(", ")) };
+        let head = format!("INSERT INTO {} ({}) VALUES ", own.name, self.schema.written(table));
+        if self.schema.dialect == Dialect::Mysql {
+            let update = self.draw.pick(&[
+                "name = VALUES(name)",
+                "name = concat(name, 'x')",
+                "name = if(VALUES(name) = 'b', name, VALUES(name))",
+            ]);
+            let tail = format!(" ON DUPLICATE KEY UPDATE {update}");
+            return Statement { head, rows: self.rows(table, 2), tail };
+        }
+        let name = if self.schema.dialect == Dialect::Postgres { "old.name" } else { "name" };
         let update = self.draw.pick(&[
             "DO NOTHING",
             "DO UPDATE SET name = excluded.name",
             "DO UPDATE SET name = excluded.name WHERE excluded.name <> 'b'",
             "DO UPDATE SET name = name || 'x'",
         ]);
-        let head = format!("INSERT INTO {} ({}) VALUES ", own.name, self.schema.written(table));
+        let update = update.replace("name ||", &format!("{name} ||"));
+        let head = match self.schema.dialect {
+            Dialect::Postgres => head.replacen(&own.name, &format!("{} AS old", own.name), 1),
+            _ => head,
+        };
+        // What is to be done about a conflict must say with which.
+        let update = match target.is_empty() && name == "old.name" {
+            true => "DO NOTHING".to_owned(),
+            false => update,
+        };
         Statement { head, rows: self.rows(table, 2), tail: format!(" ON CONFLICT {target} {update}") }
     }
 
     /// Which rows: mostly those with one key.
-    fn which(&mut self, table: usize) -> String {
+    pub(super) fn which(&mut self, table: usize) -> String {
         let own = &self.schema.tables[table];
         if self.draw.chance(5) {
             return String::new();
@@ -128,7 +158,7 @@ impl Edits<'_> {
         if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
     }
 
-    fn update(&mut self, table: usize) -> Statement {
+    pub(super) fn update(&mut self, table: usize) -> Statement {
         let own = &self.schema.tables[table];
         let writable = own.with(|role| role != Role::Generated);
         let mut sets = Vec::new();
@@ -142,8 +172,8 @@ impl Edits<'_> {
                 (6, "set: arithmetic", 5),
             ];
             let kind = self.draw.weighted(&kinds);
-            let has_text = |index: &usize| kind != 3 || own.columns[*index].is_text;
-            let fit: Vec<usize> = writable.iter().copied().filter(has_text).collect();
+            let fit: Vec<usize> =
+                writable.iter().copied().filter(|index| self.fits(kind, &own.columns[*index])).collect();
             let index = self.draw.choose(&fit);
             let column = &own.columns[index];
             let name = &column.name;
@@ -152,10 +182,11 @@ impl Edits<'_> {
                 1 => "NULL".to_owned(),
                 2 => name.clone(),
                 3 => format!("{}({name})", self.draw.pick(&["upper", "upper", "lower"])),
+                4 if self.schema.dialect != Dialect::Sqlite => types::other_form(self.schema.dialect, column),
                 4 => {
                     format!("CAST({name} AS {})", self.draw.pick(&["TEXT", "REAL", "INTEGER", "BLOB"]))
                 }
-                _ if column.is_text => format!("{name} || 'z'"),
+                _ if column.is_text => words::concat(self.schema.dialect, &[name, "'z'"]),
                 _ => format!("{name} + {}", self.draw.choose(&[1, 10])),
             };
             match column.role {
@@ -163,22 +194,35 @@ impl Edits<'_> {
                 Role::Ref { .. } => self.draw.saw("set: join column"),
                 _ => {}
             }
-            sets.push(format!("{name} = {value}"));
+            let set = format!("{name} = ");
+            // A column is set twice in SQLite only.
+            if self.schema.dialect == Dialect::Sqlite
+                || !sets.iter().any(|own: &String| own.starts_with(&set))
+            {
+                sets.push(format!("{set}{value}"));
+            }
         }
-        let or = self.draw.choose(&[
-            "",
-            "",
-            "",
-            " OR REPLACE",
-            " OR REPLACE",
-            " OR IGNORE",
-            " OR ROLLBACK",
-            " OR FAIL",
-        ]);
+        let or = self.draw.pick(match self.schema.dialect {
+            Dialect::Sqlite => {
+                &["", "", "", " OR REPLACE", " OR REPLACE", " OR IGNORE", " OR ROLLBACK", " OR FAIL"]
+            }
+            Dialect::Postgres => &[""],
+            Dialect::Mysql => &["", "", " IGNORE"],
+        });
         if or == " OR REPLACE" {
             self.draw.saw("edit: update or replace");
         }
         Statement::new(format!("UPDATE{or} {} SET {}{}", own.name, sets.join(", "), self.which(table)))
+    }
+
+    /// Whether a column can be set in this way.
+    fn fits(&self, kind: u8, column: &Column) -> bool {
+        let is_number = matches!(column.kind, Kind::Integer | Kind::Decimal | Kind::Loose);
+        match kind {
+            3 => column.is_text,
+            5 => self.schema.dialect == Dialect::Sqlite || column.is_text || is_number,
+            _ => true,
+        }
     }
 
     fn delete(&mut self, table: usize) -> Statement {
@@ -196,7 +240,11 @@ impl Edits<'_> {
         let name = own.columns[index].name.clone();
         let (one, other) =
             (self.schema.value(self.draw, table, index), self.schema.value(self.draw, table, index));
-        let between = if own.columns[index].is_text { "'between'" } else { "1000" };
+        let between = match own.columns[index].kind {
+            Kind::Uuid => "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+            _ if own.columns[index].is_text => "'between'",
+            _ => "1000",
+        };
         for (from, into) in
             [(one.as_str(), between), (other.as_str(), one.as_str()), (between, other.as_str())]
         {
@@ -231,16 +279,24 @@ impl Edits<'_> {
         let select =
             own.columns.iter().filter(|column| column.role != Role::Generated).map(|column| {
                 match (column.role, column.is_text) {
-                    (Role::Key, false) => format!("{} + 5", column.name),
-                    (Role::Key | Role::Slug, true) => format!("{} || 'n'", column.name),
+                    (Role::Key, false) if column.kind != Kind::Uuid => format!("{} + 5", column.name),
+                    (Role::Key | Role::Slug, true) => {
+                        words::concat(self.schema.dialect, &[&column.name, "'n'"])
+                    }
                     _ => column.name.clone(),
                 }
             });
         let select = select.collect::<Vec<_>>().join(", ");
         let or = self.draw.pick(&["IGNORE", "REPLACE"]);
+        let (insert, tail) = match (self.schema.dialect, or) {
+            (Dialect::Postgres, _) => ("INSERT".to_owned(), " ON CONFLICT DO NOTHING"),
+            (Dialect::Mysql, "IGNORE") => ("INSERT IGNORE".to_owned(), ""),
+            (Dialect::Mysql, _) => ("REPLACE".to_owned(), ""),
+            (Dialect::Sqlite, or) => (format!("INSERT OR {or}"), ""),
+        };
         let (name, written) = (&own.name, self.schema.written(table));
         let which = self.which(table);
-        Statement::new(format!("INSERT OR {or} INTO {name} ({written}) SELECT {select} FROM {name}{which}"))
+        Statement::new(format!("{insert} INTO {name} ({written}) SELECT {select} FROM {name}{which}{tail}"))
     }
 
     fn from(&mut self, table: usize) -> Statement {
@@ -248,90 +304,14 @@ impl Edits<'_> {
             return self.update(table);
         };
         let (own, key) = of.pairs[0];
-        let own = &self.schema.tables[table].columns[own].name;
-        let key = &self.schema.tables[of.parent].columns[key].name;
-        let (child, parent) = (self.name(table), self.name(of.parent));
+        let own = &self.schema.tables[table].columns[own];
+        let key = &self.schema.tables[of.parent].columns[key];
+        let (child, parent, dialect) = (self.name(table), self.name(of.parent), self.schema.dialect);
+        let (max, common) = (words::folded(dialect, "p.name"), words::common(dialect, own, key));
+        let (own, key) = (&own.name, &key.name);
         // Which of several rows is taken would be the database's choice.
         Statement::new(format!(
-            "UPDATE {child} SET name = (SELECT max(lower(p.name)) FROM {parent} p WHERE p.{key} = {child}.{own})"
+            "UPDATE {child} SET name = (SELECT max({max}) FROM {parent} p WHERE p.{key} = {child}.{own}{common})"
         ))
-    }
-
-    /// DDL that leaves a database on which the site's queries mostly still run.
-    pub(super) fn alter(&mut self, views: &[(String, String)]) -> Vec<String> {
-        let table = self.draw.below(self.schema.tables.len() as u64) as usize;
-        let name = self.name(table).to_owned();
-        let kinds: [(u64, &str, u8); 8] = [
-            (4, "alter: column added", 0),
-            (if views.is_empty() { 0 } else { 4 }, "alter: view made anew", 1),
-            (4, "alter: table rebuilt", 2),
-            (2, "alter: index added or dropped", 3),
-            (1, "alter: table renamed and back", 4),
-            (1, "alter: column renamed and back", 5),
-            (2, "alter: table dropped and made anew", 6),
-            (3, "alter: maintenance", 7),
-        ];
-        match self.draw.weighted(&kinds) {
-            0 => {
-                let number = self.draw.below(1000);
-                vec![format!("ALTER TABLE {name} ADD COLUMN more{number} DEFAULT {number}")]
-            }
-            1 => {
-                let (view, query) = self.draw.choose(views);
-                vec![format!("DROP VIEW IF EXISTS {view}"), format!("CREATE VIEW {view} AS {query}")]
-            }
-            2 => self.rebuild(table),
-            3 => {
-                let (_, column) = self.column(table, |role| role == Role::Name).unwrap_or_default();
-                let drop = format!("DROP INDEX IF EXISTS {name}_more");
-                match self.draw.chance(70) {
-                    true => vec![drop, format!("CREATE INDEX {name}_more ON {name} ({column})")],
-                    false => vec![drop],
-                }
-            }
-            4 => vec![
-                format!("ALTER TABLE {name} RENAME TO other"),
-                format!("ALTER TABLE other RENAME TO {name}"),
-            ],
-            5 => vec![
-                format!("ALTER TABLE {name} RENAME COLUMN name TO other"),
-                format!("ALTER TABLE {name} RENAME COLUMN other TO name"),
-            ],
-            7 => vec![
-                self.draw
-                    .pick(&["VACUUM", "ANALYZE", "REINDEX", "PRAGMA wal_checkpoint(TRUNCATE)"])
-                    .to_owned(),
-            ],
-            _ => vec![
-                "PRAGMA foreign_keys = OFF".to_owned(),
-                format!("DROP TABLE {name}"),
-                self.schema.tables[table].statement.clone(),
-            ],
-        }
-    }
-
-    /// The way that SQLite's own manual recommends for what ALTER TABLE cannot do.
-    fn rebuild(&mut self, table: usize) -> Vec<String> {
-        let Self { schema, .. } = self;
-        let (name, statement) = (&schema.tables[table].name, &schema.tables[table].statement);
-        let written = schema.written(table);
-        let mut script = vec![
-            "PRAGMA foreign_keys = OFF".to_owned(),
-            "PRAGMA legacy_alter_table = ON".to_owned(),
-            "BEGIN".to_owned(),
-            statement.replacen(&format!("CREATE TABLE {name} "), "CREATE TABLE rebuilt ", 1),
-            format!("INSERT INTO rebuilt ({written}) SELECT {written} FROM {name}"),
-            format!("DROP TABLE {name}"),
-            format!("ALTER TABLE rebuilt RENAME TO {name}"),
-        ];
-        if schema.tables[table].has_unique_slug {
-            script.push(format!("CREATE UNIQUE INDEX {name}_slug ON {name} (slug)"));
-        }
-        if self.draw.chance(30) {
-            script.push(format!("UPDATE {name} SET name = 'rebuilt'"));
-        }
-        script.push("COMMIT".to_owned());
-        script.push("PRAGMA legacy_alter_table = OFF".to_owned());
-        script
     }
 }

@@ -1,5 +1,7 @@
 //! Draws whole cases.
 
+use edgepress_store::database::capture::Dialect;
+
 use super::case::{Case, How, Publish, Site, Step};
 use super::draw::{Draw, Drawn};
 use super::edits::Edits;
@@ -8,23 +10,27 @@ use super::schema::Schema;
 use super::sites;
 
 /// The case of a seed, and what was drawn for it.
-pub(super) fn case(seed: u64) -> (Case, Drawn) {
-    let mut draw = Draw::new(seed);
+pub(super) fn case(dialect: Dialect, seed: u64) -> (Case, Drawn) {
+    let mut draw = Draw::new(dialect, seed);
     let schema = Schema::draw(&mut draw);
     let views = views(&mut draw, &schema);
     let site = sites::site(&mut Queries { draw: &mut draw, schema: &schema, views: &views });
-    let mut statements: Vec<String> = schema.tables.iter().map(|table| table.statement.clone()).collect();
+    let mut statements = schema.before();
+    statements.extend(schema.tables.iter().map(|table| table.statement.clone()));
     statements.extend(schema.extras(&mut draw));
     let named: Vec<(String, String)> =
         views.iter().map(|view| (view.name.clone(), view.query.sql.clone())).collect();
     statements.extend(named.iter().map(|(name, query)| format!("CREATE VIEW {name} AS {query}")));
-    let mut pragmas = vec![format!("PRAGMA foreign_keys = {}", u8::from(schema.has_foreign_keys))];
-    if draw.rarely(10, "schema: recursive triggers") {
-        pragmas.push("PRAGMA recursive_triggers = 1".to_owned());
+    let mut pragmas = Vec::new();
+    if dialect == Dialect::Sqlite {
+        pragmas.push(format!("PRAGMA foreign_keys = {}", u8::from(schema.has_foreign_keys)));
+        if draw.rarely(10, "schema: recursive triggers") {
+            pragmas.push("PRAGMA recursive_triggers = 1".to_owned());
+        }
     }
     let rows = schema.rows(&mut draw);
     let steps = steps(&mut draw, &schema, &views, &named, &site);
-    let case = Case { pragmas, schema: statements, rows, site, steps, mend: schema.mend() };
+    let case = Case { dialect, pragmas, schema: statements, rows, site, steps, mend: schema.mend() };
     (case, draw.drawn)
 }
 
@@ -60,14 +66,23 @@ fn steps(
         }
         let bucket = usize::from(has_two && draw.chance(40));
         if draw.rarely(6, "publish: while somebody edits") {
-            steps.push(Step::Meanwhile(Edits { draw, schema }.transaction(), bucket));
+            steps.push(Step::Meanwhile(edits(draw, schema, true).transaction(), bucket));
         }
         if draw.rarely(8, "publish: by a new process") {
             steps.push(Step::Restart(bucket));
         }
         steps.push(Step::Publish(Publish { bucket, how: how(draw) }));
+        if draw.dialect != Dialect::Sqlite && draw.rarely(20, "publish: before an earlier transaction ends") {
+            let mut edits = edits(draw, schema, true);
+            steps.push(Step::Late(edits.transaction(), edits.transaction(), bucket));
+            steps.push(Step::Publish(Publish { bucket, how: How::Plain }));
+        }
     }
     steps
+}
+
+fn edits<'a>(draw: &'a mut Draw, schema: &'a Schema, is_shared: bool) -> Edits<'a> {
+    Edits { draw, schema, is_shared }
 }
 
 fn how(draw: &mut Draw) -> How {
@@ -97,12 +112,12 @@ fn between(
         (4, "step: definition changed", 4),
     ];
     match draw.weighted(&kinds) {
-        0 => Step::Edit(Edits { draw, schema }.transaction()),
+        0 => Step::Edit(edits(draw, schema, false).transaction()),
         1 => {
-            let mut edits = Edits { draw, schema };
+            let mut edits = edits(draw, schema, true);
             Step::Both(edits.transaction(), edits.transaction())
         }
-        2 => Step::Alter(Edits { draw, schema }.alter(named)),
+        2 => Step::Alter(edits(draw, schema, false).alter(named)),
         3 => Step::LoseTrigger(draw.below(100)),
         _ => {
             let change = sites::change(&mut Queries { draw, schema, views }, site);

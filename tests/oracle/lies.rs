@@ -10,7 +10,7 @@ use edgepress_store::database::capture::{
     Capture, Catalog, Changes, Consumer, Images, Installed, Intent, Keys, Reads, Reference, Seen, Status,
     Table,
 };
-use edgepress_store::database::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot, Sqlite};
+use edgepress_store::database::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 use tokio::sync::Notify;
 
 /// More rows than any case has.
@@ -59,7 +59,7 @@ const SNAPSHOT: usize = 2;
 
 /// A database, and what it keeps to itself.
 pub(super) struct Lying {
-    inner: Sqlite,
+    inner: Arc<dyn Database>,
     lie: Option<Lie>,
     /// What the publish waits for after so many more snapshots.
     pause: Mutex<Option<(usize, Arc<Pause>)>>,
@@ -68,7 +68,7 @@ pub(super) struct Lying {
 }
 
 impl Lying {
-    pub(super) fn new(inner: Sqlite, lie: Option<Lie>) -> Self {
+    pub(super) fn new(inner: Arc<dyn Database>, lie: Option<Lie>) -> Self {
         Self { inner, lie, pause: Mutex::default(), queries: Mutex::default() }
     }
 
@@ -94,6 +94,11 @@ impl Lying {
     pub(super) fn publishes(&self, source: &Source) {
         let queries = source.site.definition.collections.iter().filter_map(|own| own.query.clone());
         *self.queries.lock().unwrap_or_else(PoisonError::into_inner) = queries.collect();
+    }
+
+    /// What captures edits.
+    fn captures(&self) -> &dyn Capture {
+        self.inner.capture().expect("only those that do are lied about")
     }
 
     /// An intent that counts everything as seen that there is now.
@@ -126,7 +131,7 @@ impl Database for Lying {
 
     fn capture(&self) -> Option<&dyn Capture> {
         match self.lie {
-            Some(Lie::Meanwhile) => Some(self),
+            Some(Lie::Meanwhile) if self.inner.capture().is_some() => Some(self),
             _ => self.inner.capture(),
         }
     }
@@ -135,39 +140,39 @@ impl Database for Lying {
 #[async_trait]
 impl Capture for Lying {
     async fn install(&self, consumer: &str, reads: &Reads) -> Result<Installed, DatabaseError> {
-        self.inner.install(consumer, reads).await
+        self.captures().install(consumer, reads).await
     }
 
     async fn statements(&self, consumer: &str, reads: &Reads) -> Result<Vec<String>, DatabaseError> {
-        self.inner.statements(consumer, reads).await
+        self.captures().statements(consumer, reads).await
     }
 
     async fn status(&self) -> Result<Status, DatabaseError> {
-        self.inner.status().await
+        self.captures().status().await
     }
 
     async fn remove(&self) -> Result<bool, DatabaseError> {
-        self.inner.remove().await
+        self.captures().remove().await
     }
 
     async fn is_behind(&self, consumer: &str) -> Result<bool, DatabaseError> {
-        self.inner.is_behind(consumer).await
+        self.captures().is_behind(consumer).await
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {
-        self.inner.consumer(consumer).await
+        self.captures().consumer(consumer).await
     }
 
     async fn intend(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
-        self.inner.intend(consumer, &self.later(intent).await?).await
+        self.captures().intend(consumer, &self.later(intent).await?).await
     }
 
     async fn consume(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
-        self.inner.consume(consumer, &self.later(intent).await?).await
+        self.captures().consume(consumer, &self.later(intent).await?).await
     }
 
     async fn prune(&self, most: u64) -> Result<(), DatabaseError> {
-        self.inner.prune(most).await
+        self.captures().prune(most).await
     }
 }
 

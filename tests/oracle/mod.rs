@@ -5,7 +5,9 @@
 //! process, on buckets in memory, so that thousands of them can be run. A failing case is made smaller
 //! and printed. `EDGEPRESS_ORACLE=20000,1` runs 20,000 cases from seed 1 on.
 
+mod alter;
 mod case;
+mod connection;
 mod consumer;
 mod draw;
 mod edits;
@@ -14,15 +16,21 @@ mod generate;
 mod lies;
 mod precision;
 mod queries;
+mod rows;
 mod run;
 mod schema;
+mod server;
 mod shapes;
 mod shrink;
 mod sites;
+mod types;
+mod words;
 mod world;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use edgepress_store::database::capture::Dialect;
 
 use case::{Case, Step};
 use draw::Drawn;
@@ -32,12 +40,15 @@ use run::{Failure, Kind, Seen, run};
 /// Cases that are always run.
 const CASES: u64 = 300;
 
+/// Cases that are always run on servers, where making a database takes longer than all that is done to it.
+const SERVER_CASES: u64 = 40;
+
 /// Within so many cases every fault must be found.
 const FAULT_CASES: u64 = 600;
 
-/// Cases and the first seed.
-fn asked() -> (u64, u64) {
-    let Ok(asked) = std::env::var("EDGEPRESS_ORACLE") else { return (CASES, 1) };
+/// Cases and the first seed, if nothing else is asked for.
+fn asked(cases: u64) -> (u64, u64) {
+    let Ok(asked) = std::env::var("EDGEPRESS_ORACLE") else { return (cases, 1) };
     let (cases, first) = asked.split_once(',').unwrap_or((&asked, "1"));
     let number = |text: &str| {
         text.trim().parse().unwrap_or_else(|_| panic!("EDGEPRESS_ORACLE is {asked:?}, not CASES,FIRST_SEED"))
@@ -46,8 +57,8 @@ fn asked() -> (u64, u64) {
 }
 
 /// Runs the case of a seed.
-fn check(seed: u64, (drawn, seen): &mut (Drawn, Seen)) -> Option<(Case, Failure)> {
-    let (case, own) = generate::case(seed);
+fn check(dialect: Dialect, seed: u64, (drawn, seen): &mut (Drawn, Seen)) -> Option<(Case, Failure)> {
+    let (case, own) = generate::case(dialect, seed);
     own.into_iter().for_each(|(name, count)| *drawn.entry(name).or_default() += count);
     run(&case, None, seen).err().map(|failure| (case, failure))
 }
@@ -63,7 +74,22 @@ fn fail(seed: u64, case: &Case, failure: Failure) -> ! {
 
 #[test]
 fn after_any_edits_the_release_is_that_of_a_full_publish() {
-    let (cases, first) = asked();
+    hold(Dialect::Sqlite, CASES);
+}
+
+#[test]
+fn after_any_edits_the_release_is_that_of_a_full_publish_on_postgresql() {
+    hold(Dialect::Postgres, SERVER_CASES);
+}
+
+#[test]
+fn after_any_edits_the_release_is_that_of_a_full_publish_on_mariadb() {
+    hold(Dialect::Mysql, SERVER_CASES);
+}
+
+/// Holds releases against full publishes.
+fn hold(dialect: Dialect, cases: u64) {
+    let (cases, first) = asked(cases);
     let next = AtomicU64::new(first);
     let failed = Mutex::new(None);
     let all = Mutex::new((Drawn::new(), Seen::default()));
@@ -71,7 +97,7 @@ fn after_any_edits_the_release_is_that_of_a_full_publish() {
         let mut own = (Drawn::new(), Seen::default());
         let mut seed = next.fetch_add(1, Ordering::Relaxed);
         while seed < first + cases {
-            if let Some((case, failure)) = check(seed, &mut own) {
+            if let Some((case, failure)) = check(dialect, seed, &mut own) {
                 next.store(first + cases, Ordering::Relaxed);
                 *failed.lock().expect("nobody panics with it") = Some((seed, case, failure));
             }
@@ -101,7 +127,7 @@ fn after_any_edits_the_release_is_that_of_a_full_publish() {
 /// The first case from seed 1 on that gives another release with a fault.
 fn found(fault: &Fault) -> (Case, Failure) {
     let fails = |seed| {
-        let (case, _) = generate::case(seed);
+        let (case, _) = generate::case(Dialect::Sqlite, seed);
         if !fault.concerns(&case) {
             return None;
         }
@@ -119,7 +145,10 @@ fn found(fault: &Fault) -> (Case, Failure) {
 fn every_shape_of_query_is_drawn() {
     let mut drawn = Drawn::new();
     for seed in 1..=200 {
-        generate::case(seed).1.into_iter().for_each(|(name, count)| *drawn.entry(name).or_default() += count);
+        generate::case(Dialect::Sqlite, seed)
+            .1
+            .into_iter()
+            .for_each(|(name, count)| *drawn.entry(name).or_default() += count);
     }
     for (_, name, _) in queries::SHAPES.iter().chain(&queries::SIMPLE) {
         assert!(drawn.contains_key(name), "{name}: 200 cases do without");
@@ -130,7 +159,7 @@ fn every_shape_of_query_is_drawn() {
 #[test]
 fn queries_are_determined_by_their_rows() {
     for seed in 1..=CASES / 3 {
-        let (mut case, _) = generate::case(seed);
+        let (mut case, _) = generate::case(Dialect::Sqlite, seed);
         // Of more rows some have the same key but for its case: which of them stays depends on the order.
         case.rows.iter_mut().for_each(|statement| statement.rows.truncate(5));
         let mut other = case.clone();
@@ -149,7 +178,8 @@ fn queries_are_determined_by_their_rows() {
 #[test]
 fn where_nothing_is_wrong_nothing_is_found() {
     for seed in 1..=CASES / 10 {
-        if let Err(failure) = run(&generate::case(seed).0, Some(&NONE), &mut Seen::default()) {
+        if let Err(failure) = run(&generate::case(Dialect::Sqlite, seed).0, Some(&NONE), &mut Seen::default())
+        {
             panic!("seed {seed}: {failure:?}");
         }
     }

@@ -1,8 +1,12 @@
 //! Random queries over a random schema, in all the shapes that sites are written in.
 //! Refuses to draw what its rows do not determine: two runs over the same rows give the same result.
 
+use edgepress_store::database::capture::Dialect;
+
 use super::draw::Draw;
-use super::schema::{Ref, Role, Schema};
+use super::schema::{Column, Ref, Role, Schema};
+use super::types::Kind;
+use super::words;
 
 /// A column of a query.
 #[derive(Debug, Clone)]
@@ -151,10 +155,13 @@ impl Queries<'_> {
     /// A table as FROM may name it.
     fn named(&mut self, table: usize, alias: &str) -> String {
         let name = self.name(table).to_owned();
+        let dialect = self.draw.dialect;
+        let is_quoted = words::bare(&name) != name;
         match self.draw.below(12) {
-            0 => format!("main.{name} {alias}"),
-            1 => format!("\"{name}\" AS {alias}"),
-            2 => format!("{} AS {alias}", name.to_uppercase()),
+            0 if dialect == Dialect::Sqlite => format!("main.{name} {alias}"),
+            0 if dialect == Dialect::Postgres => format!("public.{name} {alias}"),
+            1 if !is_quoted => format!("{} AS {alias}", words::quoted(dialect, &name)),
+            2 if !is_quoted && dialect != Dialect::Mysql => format!("{} AS {alias}", name.to_uppercase()),
             _ => format!("{name} {alias}"),
         }
     }
@@ -165,13 +172,9 @@ impl Queries<'_> {
         (!refs.is_empty()).then(|| self.draw.choose(refs))
     }
 
-    /// How `child` and `parent`, two aliases, are joined.
-    fn on(&mut self, of: &Ref, child: &str, parent: &str) -> String {
-        let column = |table: usize, index: usize| &self.schema.tables[table].columns[index].name;
-        let pair = |(own, key): &(usize, usize)| {
-            format!("{child}.{} = {parent}.{}", column(of.child, *own), column(of.parent, *key))
-        };
-        of.pairs.iter().map(pair).collect::<Vec<_>>().join(" AND ")
+    /// The column that `out` shows as it is.
+    pub(super) fn shown(&self, out: &Out) -> Option<&Column> {
+        out.of.map(|(table, column)| &self.schema.tables[table].columns[column])
     }
 
     /// The key of `table`, or of what stands for it.
@@ -182,12 +185,18 @@ impl Queries<'_> {
             if column.is_nullable && self.draw.chance(95) {
                 build.filter.push(format!("{own} IS NOT NULL"));
             }
+            let dialect = self.draw.dialect;
+            let is_number = matches!(column.kind, Kind::Integer | Kind::Decimal);
             let (expression, of) = match (self.draw.below(20), column.is_text) {
                 (0, true) => (format!("lower({own})"), None),
-                (1, _) => (format!("'x' || {own}"), None),
-                (2, false) => (format!("{own} + 100"), None),
+                (1, _) => (words::concat(dialect, &["'x'", &own]), None),
+                (2, false) if is_number => (format!("{own} + 100"), None),
+                (3, false) if dialect != Dialect::Sqlite => {
+                    (format!("coalesce({}, 'none')", words::text(dialect, &own)), None)
+                }
                 (3, _) => (format!("coalesce({own}, 'none')"), None),
-                (4, false) => (format!("printf('%03d', {own})"), None),
+                (4, false) if dialect == Dialect::Sqlite => (format!("printf('%03d', {own})"), None),
+                (4, false) => (format!("lpad({}, 3, '0')", words::text(dialect, &own)), None),
                 _ => (own, Some((table, index))),
             };
             if of.is_none() {
@@ -219,14 +228,7 @@ impl Queries<'_> {
         let table = &self.schema.tables[table];
         let column = &table.columns[self.draw.below(table.columns.len() as u64) as usize];
         let own = format!("{alias}.{}", column.name);
-        let one_of: &[&str] = match (column.role, column.is_text) {
-            (Role::Flag, _) => &["@ = 1", "@", "NOT @", "coalesce(@, 0) = 0", "@ IS NOT NULL"],
-            (Role::Note, _) => &["@ = 1", "@ <> 'a'", "typeof(@) = 'integer'", "@ IS NOT '1'", "@ > 0.5"],
-            (Role::Slug, _) => &["@ <> 's3'", "@ LIKE 's%'", "@ IN ('s1', 's2', 's5')", "@ = lower(@)"],
-            (_, true) => &["@ <> 'a'", "@ = 'a'", "@ LIKE 'a%'", "@ IS NOT NULL", "length(@) < 2"],
-            (_, false) => &["@ > 2", "@ IS NOT NULL", "@ BETWEEN 1 AND 4", "(@ < 3 OR @ > 5)", "@ % 2 = 0"],
-        };
-        self.draw.pick(one_of).replace('@', &own)
+        self.draw.pick(words::conditions(self.draw.dialect, column)).replace('@', &own)
     }
 
     fn filter(&mut self, build: &mut Build, percent: u64, table: usize, alias: &str) {
@@ -252,7 +254,7 @@ impl Queries<'_> {
         let ident = own.ident();
         let outs = own.columns.iter().enumerate().map(|(index, column)| Out {
             expression: column.name.clone(),
-            name: column.name.clone(),
+            name: words::bare(&column.name).to_owned(),
             of: Some((table, index)),
         });
         let columns: Vec<Out> = outs
@@ -260,7 +262,7 @@ impl Queries<'_> {
                 star || out.of.is_some_and(|(_, index)| ident.contains(&index)) || self.draw.chance(70)
             })
             .collect();
-        let names: Vec<&str> = columns.iter().map(|out| out.name.as_str()).collect();
+        let names: Vec<&str> = columns.iter().map(|out| out.expression.as_str()).collect();
         let select = if star { "*".to_owned() } else { names.join(", ") };
         let keys: Vec<String> = ident.iter().map(|index| own.columns[*index].name.clone()).collect();
         let filter = keys.iter().map(|key| format!("{key} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
@@ -278,7 +280,7 @@ impl Queries<'_> {
         if of.child == of.parent {
             self.draw.saw("query: self-join");
         }
-        let on = self.on(&of, "a", "b");
+        let on = self.schema.pairs(&of, "a", "b");
         let (child, parent) = (self.named(of.child, "a"), self.named(of.parent, "b"));
         let mut build = match join {
             Join::Inner if self.draw.rarely(20, "query: comma join") => {
@@ -316,7 +318,7 @@ impl Queries<'_> {
         if build.from.contains(',') || !self.draw.rarely(50, "query: three tables") {
             return;
         }
-        let on = self.on(&next, "b", "c");
+        let on = self.schema.pairs(&next, "b", "c");
         let join = self.draw.pick(&["JOIN", "LEFT JOIN"]);
         build.from = format!("{} {join} {} c ON {on}", build.from, self.name(next.parent));
         self.values(build, next.parent, "c");
@@ -326,7 +328,7 @@ impl Queries<'_> {
     fn anti(&mut self) -> Query {
         let Some(of) = self.reference() else { return self.single() };
         let is_child = self.draw.chance(50);
-        let on = if is_child { self.on(&of, "a", "b") } else { self.on(&of, "b", "a") };
+        let on = if is_child { self.schema.pairs(&of, "a", "b") } else { self.schema.pairs(&of, "b", "a") };
         let (own, other) = if is_child { (of.child, of.parent) } else { (of.parent, of.child) };
         let (from, to) = (self.named(own, "a"), self.named(other, "b"));
         let mut build = Build::from(format!("{from} LEFT JOIN {to} ON {on}"));
@@ -347,9 +349,18 @@ impl Queries<'_> {
             let keys: Vec<String> = keys.collect();
             let mut build = Build::from(format!("{} a", own.name));
             build.filter.extend(keys.iter().map(|key| format!("{key} IS NOT NULL")));
-            build.key(format!("'{mark}' || {}", keys.join(" || '.' || ")), None);
             let name = own.with(|role| role == Role::Name)[0];
-            build.show("a.name", Some((table, name)));
+            let dialect = queries.draw.dialect;
+            let mark = format!("'{mark}'");
+            let parts = keys.iter().flat_map(|key| [if keys[0] == *key { &*mark } else { "'.'" }, &**key]);
+            let key = words::concat(dialect, &parts.collect::<Vec<_>>());
+            // What is the same but for its case would be one row of these, of the database's choice.
+            let exact = |own: &str| match dialect {
+                Dialect::Sqlite => own.to_owned(),
+                _ => words::exact(dialect, own),
+            };
+            build.key(if all { key } else { exact(&key) }, None);
+            build.show(exact("a.name"), Some((table, name)));
             queries.filter(&mut build, 40, table, "a");
             build.done()
         };
@@ -366,7 +377,13 @@ impl Queries<'_> {
             build.show("count(*)", None);
         }
         if has_quantity {
-            let function = self.draw.pick(&["sum", "min", "max", "avg", "total"]);
+            let is_loose = self.schema.tables[table].find(|role| role == Role::Quantity);
+            let is_loose = is_loose.is_some_and(|column| column.kind == Kind::Loose);
+            let function = match (self.draw.dialect, is_loose) {
+                (Dialect::Sqlite, _) => self.draw.pick(&["sum", "min", "max", "avg", "total"]),
+                (_, true) => self.draw.pick(&["sum", "avg", "count"]),
+                (_, false) => self.draw.pick(&["sum", "min", "max", "avg"]),
+            };
             build.show(format!("{function}({alias}.qty)"), None);
         }
         if self.draw.chance(20) {
@@ -384,7 +401,7 @@ impl Queries<'_> {
             build.filter.push(format!("a.{} IS NOT NULL", column.name));
             // Which of several spellings stands for a group is the database's choice: fix it.
             let expression = match column.is_nocase {
-                true => format!("lower(a.{})", column.name),
+                true => words::folded(self.draw.dialect, &format!("a.{}", column.name)),
                 false => format!("a.{}", column.name),
             };
             by.push(expression.clone());
@@ -402,7 +419,7 @@ impl Queries<'_> {
     /// All rows, with the number of those that refer to them.
     fn grouped_left(&mut self) -> Query {
         let Some(of) = self.reference() else { return self.single() };
-        let on = self.on(&of, "b", "a");
+        let on = self.schema.pairs(&of, "b", "a");
         let mut build =
             Build::from(format!("{} a LEFT JOIN {} b ON {on}", self.name(of.parent), self.name(of.child)));
         if self.draw.chance(30) {
@@ -420,7 +437,7 @@ impl Queries<'_> {
         build.show("a.name", None);
         build.show("count(b.name)", None);
         self.aggregates(&mut build, of.child, "b");
-        if self.draw.chance(50) {
+        if self.draw.chance(50) || parent.is_inherited {
             by.push("a.name".to_owned());
         }
         build.tail = format!(" GROUP BY {}", by.join(", "));

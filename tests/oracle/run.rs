@@ -10,7 +10,7 @@ use edgepress_publisher::progress::Progress;
 use edgepress_publisher::{Options, PublishError, Publisher, Report, Source, verify};
 use edgepress_site::version::Version;
 use edgepress_store::bucket::Memory;
-use edgepress_store::database::Sqlite;
+use edgepress_store::database::Database;
 
 use super::case::{Case, How, Publish, Site, Step, Transaction};
 use super::consumer::{Consumer, Documents, Versions, YES, differences, documents, publisher, source};
@@ -92,7 +92,7 @@ struct Running<'a> {
     databases: Databases,
     site: Site,
     source: Option<Source>,
-    twin: Sqlite,
+    twin: Arc<dyn Database>,
     consumers: Vec<Consumer>,
     /// The full publish of what the rows and the definition are now.
     full: Option<Full>,
@@ -117,8 +117,8 @@ pub(super) fn run(case: &Case, fault: Option<&Fault>, seen: &mut Seen) -> Result
 }
 
 async fn steps(case: &Case, fault: Option<&Fault>, seen: &mut Seen) -> Result<(), Failure> {
-    let disturbed = |step: usize| move |Disturbed(message)| Failure { kind: Kind::Disturbed, step, message };
-    let databases = Databases::new(case).await.map_err(disturbed(0))?;
+    let disturbed = |Disturbed(message)| Failure { kind: Kind::Disturbed, step: 0, message };
+    let databases = Databases::new(case).await.map_err(disturbed)?;
     let twin = databases.open_twin().await;
     let mut running = Running {
         case,
@@ -133,16 +133,25 @@ async fn steps(case: &Case, fault: Option<&Fault>, seen: &mut Seen) -> Result<()
         is_missed: false,
         step: 0,
     };
-    for (number, step) in case.steps.iter().enumerate() {
-        running.step = number;
-        running.step(step).await?;
-    }
-    running.databases.compare().await.map_err(disturbed(case.steps.len()))
+    let ran = running.all().await;
+    let Running { databases, .. } = running;
+    databases.drop().await;
+    ran
 }
 
 impl Running<'_> {
     fn failure(&self, kind: Kind, message: impl Into<String>) -> Failure {
         Failure { kind, step: self.step, message: message.into() }
+    }
+
+    async fn all(&mut self) -> Result<(), Failure> {
+        for (number, step) in self.case.steps.iter().enumerate() {
+            self.step = number;
+            self.step(step).await?;
+        }
+        self.step = self.case.steps.len();
+        let compared = self.databases.compare().await;
+        compared.map_err(|Disturbed(message)| self.failure(Kind::Disturbed, message))
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), Failure> {
@@ -154,6 +163,7 @@ impl Running<'_> {
                 self.is_missed = self.fault.is_some();
                 return published;
             }
+            Step::Late(one, other, bucket) => return self.late(one, other, *bucket).await,
             Step::Meanwhile(edit, bucket) => return self.meanwhile(edit, *bucket).await,
             Step::Restart(bucket) => {
                 if let Some(consumer) = self.consumers.get_mut(*bucket) {
@@ -267,6 +277,19 @@ impl Running<'_> {
         edited.map_err(|Disturbed(message)| self.failure(Kind::Disturbed, message))
     }
 
+    /// Publishes while a transaction is not ended that began before another which is.
+    async fn late(&mut self, one: &Transaction, other: &Transaction, bucket: usize) -> Result<(), Failure> {
+        let disturbed = |step| move |Disturbed(message)| Failure { kind: Kind::Disturbed, step, message };
+        self.databases.begin(one, other).await.map_err(disturbed(self.step))?;
+        self.full = None;
+        // What cannot be published now is mended before the next publish, when nobody has to wait.
+        let published = self.once(Publish { bucket, how: How::Plain }).await;
+        self.full = None;
+        let ended = self.databases.end(one).await;
+        published?;
+        ended.map_err(disturbed(self.step))
+    }
+
     /// Makes the consumer of `bucket`, and those before it.
     async fn consumers(&mut self, bucket: usize) {
         while self.consumers.len() <= bucket {
@@ -376,7 +399,7 @@ impl Running<'_> {
         }
         let bucket = Arc::new(Memory::new("memory:full"));
         let publisher = Publisher { objects: None, ..publisher(&bucket) };
-        let published = publisher.publish(source, &self.twin, YES, &Progress::default()).await;
+        let published = publisher.publish(source, &*self.twin, YES, &Progress::default()).await;
         let full = Arc::new(published.map_err(|error| whole(&error)));
         self.full = Some(full.clone());
         full
@@ -387,7 +410,7 @@ impl Running<'_> {
         let bucket = Arc::new(Memory::new("memory:documents"));
         let options = Options { keep_going: true, ..YES };
         // What cannot be published at all has no documents.
-        let _ = publisher(&bucket).publish(source, &self.twin, options, &Progress::default()).await;
+        let _ = publisher(&bucket).publish(source, &*self.twin, options, &Progress::default()).await;
         documents(&bucket)
     }
 }
@@ -399,7 +422,8 @@ pub(super) fn first_root(case: &Case) -> Result<String, String> {
         let databases = Databases::new(case).await.map_err(|Disturbed(message)| message)?;
         let (source, twin) = (source(&case.site)?, databases.open_twin().await);
         let publisher = publisher(&Arc::new(Memory::new("memory:first")));
-        let report = publisher.publish(&source, &twin, YES, &Progress::default()).await;
+        let report = publisher.publish(&source, &*twin, YES, &Progress::default()).await;
+        databases.drop().await;
         report.map(|report| report.root).map_err(|error| whole(&error))
     })
 }

@@ -1,8 +1,11 @@
 //! Random schemas: tables with all kinds of keys, references between them, and values for their columns.
 //! Refuses to query them.
 
-use super::case::Statement;
+use edgepress_store::database::capture::Dialect;
+
 use super::draw::Draw;
+use super::types::{self, Kind};
+use super::words::{self, bare, quoted};
 
 /// What a column is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,9 @@ pub(super) struct Column {
     pub(super) role: Role,
     /// Its declaration, without the name.
     pub(super) declared: String,
+    /// Its type, as far as a reference to it must have it.
+    pub(super) ty: String,
+    pub(super) kind: Kind,
     pub(super) is_text: bool,
     pub(super) is_nocase: bool,
     pub(super) is_nullable: bool,
@@ -43,6 +49,10 @@ pub(super) struct Table {
     pub(super) has_unique_slug: bool,
     /// Its CREATE TABLE.
     pub(super) statement: String,
+    /// Tables that hold some of its rows.
+    pub(super) parts: Vec<String>,
+    /// Whether these have rows beside its own, which its key says nothing of.
+    pub(super) is_inherited: bool,
 }
 
 /// Columns of `child` that name a row of `parent`.
@@ -54,8 +64,9 @@ pub(super) struct Ref {
     pub(super) pairs: Vec<(usize, usize)>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Schema {
+    pub(super) dialect: Dialect,
     pub(super) tables: Vec<Table>,
     pub(super) refs: Vec<Ref>,
     /// Whether references are declared and so enforced, where the connection says so.
@@ -63,14 +74,6 @@ pub(super) struct Schema {
     /// Whether all of them are checked at the end of a transaction only.
     is_deferred: bool,
 }
-
-/// How many values keys are drawn from.
-const KEYS: u64 = 7;
-
-const TEXTS: [&str; 9] = ["a", "b", "c", "d", "ab", "A", "B", "10", "é"];
-const NAMES: [&str; 9] = ["'a'", "'A'", "'b'", "'B'", "'c'", "'x y'", "''", "NULL", "'10'"];
-const NOTES: [&str; 11] =
-    ["1", "1.0", "'1'", "'a'", "'A'", "NULL", "x'61'", "0.5", "9007199254740993", "-1", "2"];
 
 impl Table {
     pub(super) fn key(&self) -> Vec<usize> {
@@ -95,8 +98,11 @@ impl Table {
 impl Schema {
     pub(super) fn draw(draw: &mut Draw) -> Self {
         let has_foreign_keys = draw.rarely(30, "schema: foreign keys");
-        let is_deferred = has_foreign_keys && draw.rarely(25, "schema: deferred foreign keys");
-        let mut schema = Self { has_foreign_keys, is_deferred, ..Self::default() };
+        let can_defer = has_foreign_keys && draw.dialect != Dialect::Mysql;
+        let is_deferred = can_defer && draw.rarely(25, "schema: deferred foreign keys");
+        let dialect = draw.dialect;
+        let mut schema =
+            Self { dialect, tables: Vec::new(), refs: Vec::new(), has_foreign_keys, is_deferred };
         for number in 0..draw.within(2, 4) as usize {
             schema.add(draw, number);
         }
@@ -104,16 +110,26 @@ impl Schema {
     }
 
     fn add(&mut self, draw: &mut Draw, number: usize) {
+        let is_sqlite = self.dialect == Dialect::Sqlite;
+        let name = match !is_sqlite && draw.rarely(12, "schema: table's name in another case") {
+            true => quoted(self.dialect, &format!("T{number}")),
+            false => format!("t{number}"),
+        };
         let mut table = Table {
-            name: format!("t{number}"),
-            columns: key(draw),
+            name,
+            columns: if is_sqlite { key(draw) } else { types::key(draw) },
             has_unique_slug: false,
             statement: String::new(),
+            parts: Vec::new(),
+            is_inherited: false,
         };
         if table.columns.is_empty() || draw.chance(50) {
             let is_nocase = draw.rarely(25, "schema: slug NOCASE");
             table.has_unique_slug = draw.chance(85);
-            table.columns.push(column("slug", Role::Slug, "TEXT", is_nocase, true));
+            table.columns.push(match is_sqlite {
+                true => column("slug", Role::Slug, "TEXT", is_nocase, true),
+                false => types::text(draw, "slug", Role::Slug, is_nocase),
+            });
         }
         self.tables.push(table);
         let mut clauses = Vec::new();
@@ -124,30 +140,70 @@ impl Schema {
             }
         }
         let table = &mut self.tables[number];
-        values(draw, table);
+        if is_sqlite {
+            values(draw, table);
+        } else {
+            types::values(draw, table);
+        }
         let part = |column: &Column| match column.role {
             // Queries name it in lower case.
-            Role::Quantity if draw.rarely(15, "schema: name in another case") => "Qty INTEGER".to_owned(),
+            Role::Quantity if draw.rarely(15, "schema: name in another case") => {
+                format!("Qty {}", column.declared)
+            }
             _ => format!("{} {}", column.name, column.declared),
         };
         let mut parts: Vec<String> = table.columns.iter().map(part).collect();
         if draw.rarely(10, "schema: name with quotes") {
-            parts.push("\"odd \"\"one\"\"\" DEFAULT 7".to_owned());
+            parts.push(match self.dialect {
+                Dialect::Sqlite => "\"odd \"\"one\"\"\" DEFAULT 7".to_owned(),
+                Dialect::Postgres => "\"odd \"\"one\"\"\" integer DEFAULT 7".to_owned(),
+                Dialect::Mysql => "`odd \"``one\"` INT DEFAULT 7".to_owned(),
+            });
         }
         let key: Vec<&str> = table.key().into_iter().map(|index| &*table.columns[index].name).collect();
         if key.len() > 1 {
             parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
         }
         parts.extend(clauses);
-        let is_autoincrement = table.columns[0].declared.contains("AUTOINCREMENT");
-        let rowid = if !key.is_empty() && !is_autoincrement && draw.rarely(25, "schema: WITHOUT ROWID") {
-            let key = table.key();
-            key.into_iter().for_each(|index| table.columns[index].is_nullable = false);
-            " WITHOUT ROWID"
+        if is_sqlite {
+            let rowid = without_rowid(draw, table);
+            table.statement = format!("CREATE TABLE {} ({}){rowid}", table.name, parts.join(", "));
         } else {
-            ""
-        };
-        table.statement = format!("CREATE TABLE {} ({}){rowid}", table.name, parts.join(", "));
+            table.statement = format!("CREATE TABLE {} ({})", table.name, parts.join(", "));
+            self.parts(draw, number);
+        }
+    }
+
+    /// Lets other tables hold some of a table's rows.
+    fn parts(&mut self, draw: &mut Draw, number: usize) {
+        let table = &mut self.tables[number];
+        let Some(key) = table.key().first().map(|index| table.columns[*index].clone()) else { return };
+        let is_counted = key.declared.contains("IDENTITY");
+        if self.dialect == Dialect::Mysql {
+            if key.kind == Kind::Integer && !self.has_foreign_keys && draw.rarely(6, "schema: partitions") {
+                table.has_unique_slug = false;
+                table.statement.push_str(&format!(" PARTITION BY HASH ({}) PARTITIONS 2", key.name));
+            }
+            return;
+        }
+        let name = format!("{}_part", bare(&table.name).to_lowercase());
+        let has_nocase = table.columns.iter().any(|column| column.is_nocase);
+        if !is_counted && draw.rarely(6, "schema: partitions") {
+            table.has_unique_slug = false;
+            table.statement.push_str(&format!(" PARTITION BY HASH ({})", key.name));
+            for part in 0..2 {
+                table.statement.push_str(&format!(
+                    "; CREATE TABLE {name}{part} PARTITION OF {} FOR VALUES WITH (MODULUS 2, REMAINDER {part})",
+                    table.name
+                ));
+                table.parts.push(format!("{name}{part}"));
+            }
+        } else if !has_nocase && !self.has_foreign_keys && draw.rarely(6, "schema: inheritance") {
+            table.is_inherited = true;
+            let own = &table.name;
+            table.statement.push_str(&format!("; CREATE TABLE {name} (extra integer) INHERITS ({own})"));
+            table.parts.push(name);
+        }
     }
 
     /// Gives `child` the columns of a reference to `parent`.
@@ -156,16 +212,22 @@ impl Schema {
         let mut pairs = Vec::new();
         for (part, index) in key.iter().copied().enumerate() {
             let target = &self.tables[parent].columns[index];
-            let declared = if target.is_text { "TEXT" } else { "INTEGER" };
-            // A reference may be compared by another collation than the key it names.
-            let is_nocase = target.is_text && draw.rarely(20, "schema: reference NOCASE");
             let name = match (parent == child, part) {
                 (true, part) => format!("p{part}"),
                 (false, part) => format!("r{parent}_{part}"),
             };
             let role = Role::Ref { table: parent, part };
             pairs.push((self.tables[child].columns.len(), index));
-            self.tables[child].columns.push(column(&name, role, declared, is_nocase, true));
+            let column = match self.dialect {
+                Dialect::Sqlite => {
+                    let declared = if target.is_text { "TEXT" } else { "INTEGER" };
+                    // A reference may be compared by another collation than the key it names.
+                    let is_nocase = target.is_text && draw.rarely(20, "schema: reference NOCASE");
+                    column(&name, role, declared, is_nocase, true)
+                }
+                _ => types::reference(draw, &name, role, target, self.has_foreign_keys),
+            };
+            self.tables[child].columns.push(column);
         }
         if self.has_foreign_keys {
             let names = |table: usize, indexes: &mut dyn Iterator<Item = usize>| {
@@ -186,7 +248,8 @@ impl Schema {
             // deferred ones. With triggers it does neither: what is compared keeps away from both.
             let action = draw.pick(&actions[usize::from(parent == child)..]);
             let deferred = if self.is_deferred { " DEFERRABLE INITIALLY DEFERRED" } else { "" };
-            clauses.push(format!("FOREIGN KEY ({own}) REFERENCES t{parent} ({key}){action}{deferred}"));
+            let parent = &self.tables[parent].name;
+            clauses.push(format!("FOREIGN KEY ({own}) REFERENCES {parent} ({key}){action}{deferred}"));
         }
         self.refs.push(Ref { child, parent, pairs });
     }
@@ -196,13 +259,13 @@ impl Schema {
         let mut extras = Vec::new();
         for Table { name, has_unique_slug, columns, .. } in &self.tables {
             if *has_unique_slug {
-                extras.push(format!("CREATE UNIQUE INDEX {name}_slug ON {name} (slug)"));
+                extras.push(self.unique_slug(name));
             }
             for column in columns {
                 if matches!(column.role, Role::Ref { .. }) && draw.rarely(50, "schema: index on a reference")
                 {
                     let column = &column.name;
-                    extras.push(format!("CREATE INDEX {name}_{column} ON {name} ({column})"));
+                    extras.push(format!("CREATE INDEX {}_{column} ON {name} ({column})", bare(name)));
                 }
             }
         }
@@ -214,91 +277,65 @@ impl Schema {
             draw.saw("schema: a trigger of the owner's");
             let (child, parent) = (&self.tables[of.child], &self.tables[of.parent]);
             let (own, key) = (&child.columns[of.pairs[0].0].name, &parent.columns[of.pairs[0].1].name);
-            extras.push(format!(
-                "CREATE TRIGGER touch AFTER UPDATE ON {} BEGIN \
-                 UPDATE {} SET qty = coalesce(qty, 0) + 1 WHERE {own} = NEW.{key}; END",
-                parent.name, child.name
-            ));
+            let update =
+                format!("UPDATE {} SET qty = coalesce(qty, 0) + 1 WHERE {own} = NEW.{key}", child.name);
+            let when = format!("CREATE TRIGGER touch AFTER UPDATE ON {}", parent.name);
+            match self.dialect {
+                Dialect::Sqlite => extras.push(format!("{when} BEGIN {update}; END")),
+                Dialect::Mysql => extras.push(format!("{when} FOR EACH ROW {update}")),
+                Dialect::Postgres => {
+                    extras.push(format!(
+                        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS \
+                         $$ BEGIN {update}; RETURN NULL; END $$"
+                    ));
+                    extras.push(format!("{when} FOR EACH ROW EXECUTE FUNCTION touch()"));
+                }
+            }
         }
         extras
     }
 
-    /// A value for a column, as SQL.
-    pub(super) fn value(&self, draw: &mut Draw, table: usize, column: usize) -> String {
-        let column = &self.tables[table].columns[column];
-        match column.role {
-            Role::Key | Role::Slug => {
-                let number = draw.below(KEYS);
-                identity(draw, column, number)
-            }
-            Role::Ref { table, part } => {
-                if draw.chance(15) {
-                    return "NULL".to_owned();
-                }
-                let parent = &self.tables[table];
-                let number = draw.below(KEYS);
-                plain_identity(&parent.columns[parent.key()[part]], number)
-            }
-            Role::Name => draw.pick(&NAMES).to_owned(),
-            Role::Quantity => match draw.below(8) {
-                7 => "NULL".to_owned(),
-                number => number.to_string(),
-            },
-            Role::Flag => draw.pick(&["0", "1", "1", "NULL"]).to_owned(),
-            Role::Note => draw.pick(&NOTES).to_owned(),
-            Role::Generated => unreachable!("nobody writes generated columns"),
+    /// What lets no two rows of `table` have the same slug.
+    pub(super) fn unique_slug(&self, table: &str) -> String {
+        format!("CREATE UNIQUE INDEX {}_slug ON {table} (slug)", bare(table))
+    }
+
+    /// Statements that tables may lean on.
+    pub(super) fn before(&self) -> Vec<String> {
+        let uses = |ty: &str| self.tables.iter().any(|table| table.statement.contains(ty));
+        let mut before = Vec::new();
+        if uses(" citext") {
+            before.push("CREATE EXTENSION citext".to_owned());
         }
+        if uses("COLLATE ci") {
+            let options = "provider = icu, locale = 'und-u-ks-level2', deterministic = false";
+            before.push(format!("CREATE COLLATION ci ({options})"));
+        }
+        before
     }
 
-    /// A row of values for all columns that can be written; the `number`th, where that matters.
-    pub(super) fn row(&self, draw: &mut Draw, table: usize, number: Option<u64>) -> Vec<String> {
-        let columns = &self.tables[table].columns;
-        let written = (0..columns.len()).filter(|index| columns[*index].role != Role::Generated);
-        let value = |index: usize| match (columns[index].role, number) {
-            (Role::Key | Role::Slug, Some(number)) => plain_identity(&columns[index], number),
-            _ => self.value(draw, table, index),
-        };
-        written.map(value).collect()
+    /// That a row of `child` refers to one of `parent`: the condition for one pair of columns.
+    pub(super) fn pair(&self, of: &Ref, pair: (usize, usize), child: &str, parent: &str) -> String {
+        let (own, key) = (&self.tables[of.child].columns[pair.0], &self.tables[of.parent].columns[pair.1]);
+        words::equal(self.dialect, (child, own), (parent, key))
     }
 
-    /// The names of all columns that can be written.
-    pub(super) fn written(&self, table: usize) -> String {
-        let columns = self.tables[table].columns.iter();
-        let written = columns.filter(|column| column.role != Role::Generated);
-        written.map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+    /// That a row of `child`, an alias, refers to one of `parent`.
+    pub(super) fn pairs(&self, of: &Ref, child: &str, parent: &str) -> String {
+        let pair = |pair: &(usize, usize)| self.pair(of, *pair, child, parent);
+        of.pairs.iter().map(pair).collect::<Vec<_>>().join(" AND ")
     }
+}
 
-    /// Rows for every table.
-    pub(super) fn rows(&self, draw: &mut Draw) -> Vec<Statement> {
-        let fill = |table: usize| {
-            let count = draw.within(2, 7);
-            let row = |number| format!("({})", self.row(draw, table, Some(number)).join(", "));
-            Statement {
-                head: format!(
-                    "INSERT OR IGNORE INTO {} ({}) VALUES ",
-                    self.tables[table].name,
-                    self.written(table)
-                ),
-                rows: (0..count).map(row).collect(),
-                tail: String::new(),
-            }
-        };
-        (0..self.tables.len()).map(fill).collect()
+/// How a table is declared that has no row numbers of its own; nothing if it has.
+fn without_rowid(draw: &mut Draw, table: &mut Table) -> &'static str {
+    let key = table.key();
+    let is_autoincrement = table.columns[0].declared.contains("AUTOINCREMENT");
+    if key.is_empty() || is_autoincrement || !draw.rarely(25, "schema: WITHOUT ROWID") {
+        return "";
     }
-
-    /// Statements that take away the rows no path can be made of.
-    pub(super) fn mend(&self) -> Vec<Statement> {
-        let mend = |table: &Table| {
-            let column = |index: usize| {
-                let name = &table.columns[index].name;
-                format!("{name} IS NULL OR {name} = '' OR {name} LIKE '%/%' OR {name} LIKE '%-%'")
-            };
-            let slug = table.with(|role| role == Role::Slug);
-            let columns: Vec<String> = table.key().into_iter().chain(slug).map(column).collect();
-            Statement::new(format!("DELETE FROM {} WHERE {}", table.name, columns.join(" OR ")))
-        };
-        self.tables.iter().map(mend).collect()
-    }
+    key.into_iter().for_each(|index| table.columns[index].is_nullable = false);
+    " WITHOUT ROWID"
 }
 
 /// The columns of a primary key; none if there is none.
@@ -356,32 +393,15 @@ fn values(draw: &mut Draw, table: &mut Table) {
 
 fn column(name: &str, role: Role, declared: &str, is_nocase: bool, is_nullable: bool) -> Column {
     let collate = if is_nocase { " COLLATE NOCASE" } else { "" };
+    let is_text = declared.starts_with("TEXT");
     Column {
         name: name.to_owned(),
         role,
         declared: format!("{declared}{collate}"),
-        is_text: declared.starts_with("TEXT"),
+        ty: declared.to_owned(),
+        kind: if is_text { Kind::Text } else { Kind::Integer },
+        is_text,
         is_nocase,
         is_nullable,
-    }
-}
-
-/// The `number`th value of a key or slug, sometimes one that no path can have.
-fn identity(draw: &mut Draw, column: &Column, number: u64) -> String {
-    if draw.chance(1) {
-        let broken = draw.pick(&["NULL", "''", "'x/y'", "'x-1'"]);
-        if column.is_text || broken == "NULL" {
-            return broken.to_owned();
-        }
-    }
-    let value = plain_identity(column, number);
-    if column.role == Role::Slug && draw.chance(15) { value.to_uppercase() } else { value }
-}
-
-fn plain_identity(column: &Column, number: u64) -> String {
-    match (column.role, column.is_text) {
-        (Role::Slug, _) => format!("'s{}'", number + 1),
-        (_, true) => format!("'{}'", TEXTS[number as usize % TEXTS.len()]),
-        (_, false) => (number + 1).to_string(),
     }
 }

@@ -1,7 +1,10 @@
 //! The rarer shapes of queries: views, subqueries, CTEs, windows, sets.
 
+use edgepress_store::database::capture::Dialect;
+
 use super::queries::{Build, Out, Queries, Query};
 use super::schema::Role;
+use super::words;
 
 impl Queries<'_> {
     pub(super) fn view(&mut self) -> Query {
@@ -17,7 +20,9 @@ impl Queries<'_> {
             }
         }
         if self.draw.chance(30) {
-            build.filter.push("v.k0 <> 's2'".to_owned());
+            let of = self.shown(&build.columns[0]);
+            let filter = words::is_not(self.draw.dialect, "v.k0", of, 2);
+            build.filter.push(filter);
         }
         if self.draw.rarely(20, "query: view beside a table") {
             let table = self.table();
@@ -53,7 +58,7 @@ impl Queries<'_> {
             }
             _ => {
                 build.filter.push("length(a.name) > 0".to_owned());
-                build.key("lower(a.name)", None);
+                build.key(words::folded(self.draw.dialect, "a.name"), None);
             }
         }
         build.done()
@@ -70,12 +75,7 @@ impl Queries<'_> {
             return self.simple();
         }
         self.values(&mut build, of.parent, "a");
-        let column = |table: usize, index: usize| &self.schema.tables[table].columns[index].name;
-        let pairs = of
-            .pairs
-            .iter()
-            .map(|(own, key)| format!("b.{} = a.{}", column(of.child, *own), column(of.parent, *key)));
-        let on = pairs.collect::<Vec<_>>().join(" AND ");
+        let on = self.schema.pairs(&of, "b", "a");
         let name = self.name(of.child).to_owned();
         let predicate = self.predicate(of.child, "b");
         let not = self.draw.pick(&["", "NOT "]);
@@ -95,8 +95,9 @@ impl Queries<'_> {
         }
         self.values(&mut build, of.child, "a");
         let (own, key) = of.pairs[0];
-        let own = &self.schema.tables[of.child].columns[own].name;
-        let key = &self.schema.tables[of.parent].columns[key].name;
+        let own = &self.schema.tables[of.child].columns[own];
+        let key = &self.schema.tables[of.parent].columns[key];
+        let (own, key) = (&own.name, format!("{}{}", key.name, words::common(self.draw.dialect, own, key)));
         let name = self.name(of.parent).to_owned();
         let predicate = self.predicate(of.parent, "b");
         build.filter.push(format!("a.{own} IN (SELECT b.{key} FROM {name} b WHERE {predicate})"));
@@ -111,12 +112,11 @@ impl Queries<'_> {
         let of = self.draw.choose(refs);
         let mut build = self.plain(of.parent);
         self.values(&mut build, of.parent, "a");
-        let (own, key) = of.pairs[0];
-        let own = &self.schema.tables[of.child].columns[own].name;
-        let key = &self.schema.tables[of.parent].columns[key].name;
+        let on = self.schema.pair(&of, of.pairs[0], "b", "a");
         let name = self.name(of.child).to_owned();
-        let of = self.draw.pick(&["count(*)", "max(lower(b.name))", "count(DISTINCT b.name)"]);
-        build.show(format!("(SELECT {of} FROM {name} b WHERE b.{own} = a.{key})"), None);
+        let max = format!("max({})", words::folded(self.draw.dialect, "b.name"));
+        let of = self.draw.choose(&["count(*)", &max, "count(DISTINCT b.name)"]);
+        build.show(format!("(SELECT {of} FROM {name} b WHERE {on})"), None);
         build.done()
     }
 
@@ -125,12 +125,13 @@ impl Queries<'_> {
         let table = self.table();
         let mut build = self.plain(table);
         self.values(&mut build, table, "a");
-        let keys: Vec<&str> = build.columns[..build.keys].iter().map(|out| &*out.expression).collect();
         // A slug may stand in several rows.
-        let by = keys.iter().map(|key| format!("{key} COLLATE BINARY")).collect::<Vec<_>>().join(", ");
-        let all = build.columns.iter().map(|out| format!("{} COLLATE BINARY", out.expression));
-        let types = build.columns.iter().map(|out| format!("typeof({})", out.expression));
-        let ties = all.chain(types).collect::<Vec<_>>().join(", ");
+        let by = self.exactly(&build.columns[..build.keys]);
+        let mut ties = self.exactly(&build.columns);
+        if self.draw.dialect == Dialect::Sqlite {
+            let types = build.columns.iter().map(|out| format!("typeof({})", out.expression));
+            ties = format!("{ties}, {}", types.collect::<Vec<_>>().join(", "));
+        }
         let first = self.draw.pick(&["a.name DESC, ", "", "length(a.name), "]);
         let limit = self.draw.within(1, 4);
         let offset = self.draw.pick(&["", "", " OFFSET 1"]);
@@ -138,14 +139,25 @@ impl Queries<'_> {
         build.done()
     }
 
+    /// Columns as ORDER BY takes them, so that only equal bytes are tied.
+    fn exactly(&self, columns: &[Out]) -> String {
+        let exact = |out: &Out| words::exact(self.draw.dialect, &out.expression);
+        columns.iter().map(exact).collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) fn cte(&mut self) -> Query {
         let inner = self.simple();
-        let is_materialized = self.draw.pick(&["", "", "MATERIALIZED ", "NOT MATERIALIZED "]);
+        let is_materialized = match self.draw.dialect {
+            Dialect::Mysql => "",
+            _ => self.draw.pick(&["", "", "MATERIALIZED ", "NOT MATERIALIZED "]),
+        };
         let mut build = Build::from("q");
         build.with = format!("WITH q AS {is_materialized}({}) ", inner.sql);
         around(&mut build, &inner);
         if self.draw.chance(30) {
-            build.filter.push("q.k0 <> 's1'".to_owned());
+            let of = self.shown(&build.columns[0]);
+            let filter = words::is_not(self.draw.dialect, "q.k0", of, 1);
+            build.filter.push(filter);
         }
         build.done()
     }
@@ -155,7 +167,9 @@ impl Queries<'_> {
         let mut build = Build::from(format!("({}) q", inner.sql));
         around(&mut build, &inner);
         if self.draw.chance(30) {
-            build.filter.push("q.k0 <> 's1'".to_owned());
+            let of = self.shown(&build.columns[0]);
+            let filter = words::is_not(self.draw.dialect, "q.k0", of, 1);
+            build.filter.push(filter);
         }
         build.done()
     }
@@ -166,7 +180,7 @@ impl Queries<'_> {
         let Some(of) = own else { return self.simple() };
         let table = &self.schema.tables[of.child];
         let (up, key) = (&table.columns[of.pairs[0].0], &table.columns[of.pairs[0].1]);
-        if up.is_nocase || key.is_nocase {
+        if up.is_nocase || key.is_nocase || (self.draw.dialect != Dialect::Sqlite && up.ty != key.ty) {
             return self.simple();
         }
         let (name, up, key) = (&table.name, &up.name, &key.name);
@@ -186,8 +200,7 @@ impl Queries<'_> {
     pub(super) fn window(&mut self) -> Query {
         let table = self.table();
         let mut build = self.plain(table);
-        let keys: Vec<&str> = build.columns[..build.keys].iter().map(|out| &*out.expression).collect();
-        let by = keys.iter().map(|key| format!("{key} COLLATE BINARY")).collect::<Vec<_>>().join(", ");
+        let by = self.exactly(&build.columns[..build.keys]);
         build.show(format!("rank() OVER (PARTITION BY a.name ORDER BY {by})"), None);
         build.show("count(*) OVER ()", None);
         build.done()
@@ -199,7 +212,11 @@ impl Queries<'_> {
         one.columns.iter_mut().for_each(|out| out.of = None);
         for out in &mut one.columns {
             // What is the same but for its case is one row of these, of the database's choice.
-            out.expression = format!("lower({})", out.expression);
+            let dialect = self.draw.dialect;
+            out.expression = match dialect {
+                Dialect::Sqlite => format!("lower({})", out.expression),
+                _ => words::folded(dialect, &words::text(dialect, &out.expression)),
+            };
         }
         let one = one.done();
         let predicate = self.predicate(table, "a");

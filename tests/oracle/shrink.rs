@@ -1,12 +1,17 @@
 //! Makes a failing case smaller as long as it fails in the same way.
 //! Refuses to know why it fails.
 
+use edgepress_store::database::capture::Dialect;
+
 use super::case::{Case, How, Include, Statement, Step};
 use super::faults::Fault;
 use super::run::{Failure, Seen, run};
 
 /// So many smaller cases are tried at most.
 const TRIES: usize = 3_000;
+
+/// So many on servers, where each takes two new databases.
+const SERVER_TRIES: usize = 300;
 
 /// A failing case that is made smaller.
 pub(super) struct Shrink<'a> {
@@ -21,7 +26,8 @@ type List<T> = fn(&mut Case, usize) -> Option<&mut Vec<T>>;
 
 /// The smallest case found that fails as `case` does, and its failure.
 pub(super) fn shrink(case: &Case, failure: Failure, fault: Option<&Fault>) -> (Case, Failure) {
-    let mut shrink = Shrink { fault, case: case.clone(), failure, tries: TRIES };
+    let tries = if case.dialect == Dialect::Sqlite { TRIES } else { SERVER_TRIES };
+    let mut shrink = Shrink { fault, case: case.clone(), failure, tries };
     loop {
         let before = shrink.tries;
         let size = size(&shrink.case);
@@ -151,7 +157,7 @@ impl Shrink<'_> {
                     publish.how = How::Plain;
                 }
                 Step::Edit(edit) => edit.commits = true,
-                Step::Both(edit, _) | Step::Meanwhile(edit, _) => {
+                Step::Both(edit, _) | Step::Late(edit, ..) | Step::Meanwhile(edit, _) => {
                     smaller.steps[number] = Step::Edit(edit.clone());
                 }
                 _ => continue,
@@ -176,8 +182,8 @@ impl Shrink<'_> {
 /// The statements of a step.
 fn statements(step: &mut Step, second: bool) -> Option<&mut Vec<Statement>> {
     match (step, second) {
-        (Step::Edit(edit) | Step::Both(edit, _) | Step::Meanwhile(edit, _), false)
-        | (Step::Both(_, edit), true) => Some(&mut edit.statements),
+        (Step::Edit(edit) | Step::Both(edit, _) | Step::Late(edit, ..) | Step::Meanwhile(edit, _), false)
+        | (Step::Both(_, edit) | Step::Late(_, edit, _), true) => Some(&mut edit.statements),
         _ => None,
     }
 }

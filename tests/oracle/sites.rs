@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use edgepress_store::database::capture::Dialect;
+
 use super::case::{Change, Collection, Document, Include, Pages, Site};
 use super::queries::{Build, Out, Queries, Query};
 use super::schema::{Ref, Role};
@@ -280,7 +282,15 @@ fn finish(
     }
     let order_by = queries.draw.rarely(40, "include: order_by").then(|| {
         let out = queries.draw.choose(&query.columns);
-        format!("{}{}", out.name, queries.draw.pick(&["", " DESC", " COLLATE NOCASE"]))
+        let how: &[&str] = match queries.draw.dialect {
+            Dialect::Sqlite => &["", " DESC", " COLLATE NOCASE"],
+            // It can order neither by JSON nor by text that it knows no collation of.
+            Dialect::Postgres if queries.shown(&out).is_none_or(|column| column.ty == "json") => &[],
+            Dialect::Postgres => &["", " DESC", " DESC NULLS LAST", " NULLS FIRST"],
+            Dialect::Mysql => &["", " DESC", " IS NULL"],
+        };
+        let name = if how.is_empty() { &query.columns[0].name } else { &out.name };
+        format!("{name}{}", if how.is_empty() { "" } else { queries.draw.pick(how) })
     });
     // Without an order, one of several is a mistake.
     let one = match kind {
@@ -304,10 +314,7 @@ fn join(queries: &mut Queries<'_>, table: usize, build: &mut Build) {
     let schema = queries.schema;
     queries.values(build, table, "a");
     let Some(of) = schema.refs.iter().find(|of| of.child == table) else { return };
-    let column = |table: usize, index: usize| &schema.tables[table].columns[index].name;
-    let pair =
-        |(own, key): &(usize, usize)| format!("a.{} = b.{}", column(of.child, *own), column(of.parent, *key));
-    let on = of.pairs.iter().map(pair).collect::<Vec<_>>().join(" AND ");
+    let on = schema.pairs(of, "a", "b");
     let join = queries.draw.pick(&["JOIN", "LEFT JOIN"]);
     build.from = format!("{} {join} {} b ON {on}", build.from, schema.tables[of.parent].name);
     queries.values(build, of.parent, "b");

@@ -397,7 +397,37 @@ impl Asking<'_> {
             return;
         }
         let around = &self.collection.places[parent];
+        if let Some(sql) = self.compared_otherwise(place, around, &query) {
+            if self.collection.keys.is_empty() {
+                self.keys.push(sql);
+            } else {
+                let why = format!(
+                    "the database compares columns of its include `{}` otherwise than values",
+                    place.name
+                );
+                self.doubts.push(Doubt { sql, why });
+            }
+        }
         self.upward(parent, self.joined(place, around, &query));
+    }
+
+    /// A query with a row if two columns are compared by another collation or type than the include's column
+    /// and a value are, which is how rows are included.
+    fn compared_otherwise(&self, place: &Place, around: &Place, query: &str) -> Option<String> {
+        let differ = place.on.iter().enumerate().map(|(number, column)| {
+            let one = format!("edgepress_i.{}", terms::key(number));
+            let other = format!("edgepress_p.{}", quoted(self.dialect, column));
+            sql::compared_otherwise(self.dialect, &one, &other)
+        });
+        let differ: Vec<String> = differ.collect::<Option<_>>()?;
+        // All rows have the same types: one of each side says it.
+        Some(format!(
+            "SELECT 1 AS {} FROM (SELECT * FROM ({query}) AS edgepress_j LIMIT 1) AS edgepress_i \
+             JOIN (SELECT * FROM ({}\n) AS edgepress_q LIMIT 1) AS edgepress_p ON {} LIMIT 1",
+            terms::key(0),
+            around.plan.query,
+            differ.join(" OR ")
+        ))
     }
 
     /// The keys of the rows of `around` to which rows of `place` with the keys that `query` gives belong.

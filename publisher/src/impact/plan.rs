@@ -191,7 +191,9 @@ impl Plan {
             self.unseen.insert(format!("{name}()"), ROUTINE.to_owned());
         }
         self.numbers(catalog, read);
-        let is_new = |table: &&Table| !self.reads.contains_key(*table) && !catalog.views.contains_key(*table);
+        // What is not understood may read any column of a table, also of one whose name stands elsewhere.
+        let is_known = |table: &Table| self.reads.contains_key(table) && !read.is_incomplete;
+        let is_new = |table: &&Table| !is_known(table) && !catalog.views.contains_key(*table);
         let missed: Vec<Table> = listed.into_iter().flatten().filter(is_new).cloned().collect();
         missed.iter().for_each(|table| self.all_of(catalog, table));
         match (&*missed, listed) {

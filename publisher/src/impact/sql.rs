@@ -276,6 +276,20 @@ pub(super) fn has_whole_rows(dialect: Dialect) -> bool {
     dialect == Dialect::Postgres
 }
 
+/// Whether two columns are compared otherwise than the first of them and a value of the other, as a
+/// condition; nothing where the first decides alone.
+pub(super) fn compared_otherwise(dialect: Dialect, one: &str, other: &str) -> Option<String> {
+    match dialect {
+        Dialect::Sqlite => None,
+        // Of two collations one by bytes wins.
+        Dialect::Mysql => Some(format!("COLLATION({one}) <> COLLATION({other})")),
+        // Beside text it is text.
+        Dialect::Postgres => Some(format!(
+            "(pg_typeof({one}) <> pg_typeof({other}) AND CAST(pg_typeof({one}) AS text) LIKE '%citext')"
+        )),
+    }
+}
+
 /// Whether a value of a row, compared where rows are included, has another type than its column.
 pub(super) fn loses_types(dialect: Dialect) -> bool {
     dialect == Dialect::Sqlite

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use edgepress_store::database::capture::Catalog;
+use edgepress_store::database::capture::{Catalog, View};
 
 use super::super::facts::Facts;
 use super::super::plan::ordered;
@@ -320,6 +320,18 @@ fn columns_are_read_by_their_names() {
             expected.iter().map(|(table, columns)| ((*table).to_owned(), (*columns).to_owned())).collect();
         assert_eq!(reads, expected, "{query}");
     }
+}
+
+#[test]
+fn a_view_that_is_not_understood_may_read_any_column() {
+    let mut catalog = shop();
+    let view = View { query: "SELECT 0x10 AS id FROM brand".to_owned(), columns: vec!["id".to_owned()] };
+    catalog.views.insert(table("odd"), view);
+    let query = "SELECT v.id, (SELECT count(*) FROM brand) AS n FROM odd v";
+    let facts = facts(catalog, &[(query, &["id", "n"], &["brand"])]);
+    let impact = Impact::new(&one(query, "/{id}.json", ""), &facts);
+    assert!(impact.explain().iter().all(|one| !one.is_precise));
+    assert_eq!(impact.reads()[&table("brand")].len(), 3, "not those alone that the text beside it reads");
 }
 
 #[test]
