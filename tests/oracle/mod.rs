@@ -41,7 +41,7 @@ use run::{Failure, Kind, Seen, run};
 const CASES: u64 = 300;
 
 /// Cases that are always run on servers, where making a database takes longer than all that is done to it.
-const SERVER_CASES: u64 = 40;
+const SERVER_CASES: u64 = 32;
 
 /// Within so many cases every fault must be found.
 const FAULT_CASES: u64 = 600;
@@ -120,7 +120,9 @@ fn hold(dialect: Dialect, cases: u64) {
     report(&drawn, &seen);
     let Seen { publishes, refused, changed, precision, .. } = seen;
     assert!(refused * 4 < publishes && changed * 8 > publishes, "the cases are of no use: see above");
-    let most = precision.changed + precision.changed / 5;
+    // A few cases may have a row or two that many others refer to.
+    let few = if dialect == Dialect::Sqlite { 0 } else { 20 };
+    let most = precision.changed + precision.changed / 5 + few;
     assert!(precision.rendered <= most, "{} keys rendered; at most {most} were promised", precision.rendered);
 }
 
