@@ -133,7 +133,7 @@ impl Rig {
             }
             Err(error) => {
                 let text = whole(&error);
-                assert!(text.contains("there is no release"), "{place}: {text}");
+                assert!(text.contains("nothing was published"), "{place}: {text}");
             }
         }
     }
