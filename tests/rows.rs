@@ -144,6 +144,38 @@ fn a_document_in_the_way_is_made_as_soon_as_the_other_is_gone() {
 }
 
 #[test]
+fn what_failed_is_tried_and_told_again_by_every_publish() {
+    let site = Site::small(1);
+    site.edit(
+        "site.toml",
+        "SELECT id, slug, name FROM item",
+        "SELECT id, slug, name FROM item WHERE id < 100",
+    );
+    site.edit(
+        "site.toml",
+        "[[collection]]\nname = \"list\"",
+        "[[collection]]\nname = \"place\"\nquery = \"SELECT slug AS at FROM item WHERE id >= 100\"\n  \
+         [[collection.document]]\n  path = \"/{at}\"\n  type = \"application/json\"\n\n\
+         [[collection]]\nname = \"list\"",
+    );
+    site.json("publish");
+    site.sql("INSERT INTO item VALUES (100, 'items', 'x')");
+    for _ in 0..2 {
+        let report = site.json("publish --keep-going");
+        assert_eq!(
+            (&report["failed"], report["errors"].as_array().map(Vec::len)),
+            (&1.into(), Some(1)),
+            "{report}"
+        );
+    }
+    // What was in the way goes; the row that failed is not edited.
+    site.sql("DELETE FROM item WHERE id = 1");
+    assert_eq!(site.json("publish --keep-going --yes")["failed"], 0);
+    assert!(live(&site.bucket()).documents.contains_key("/items"));
+    assert_whole(&site);
+}
+
+#[test]
 fn a_static_file_in_the_way_of_documents_is_refused() {
     let site = Site::small(2);
     site.json("publish");

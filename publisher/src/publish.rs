@@ -331,8 +331,8 @@ impl Session {
             return Err(PublishError::Newer(before.number));
         }
         let now = (self.publisher.clock)();
-        // Who does not want to go on without what fails must be told that it still does.
-        let retries = !under.options.keep_going;
+        // Whoever publishes once must be told of what still fails, and may have mended it by another row.
+        let retries = !under.options.patient;
         Ok(Touch { prepared: &self.prepared, impact, since, now, retries }.scope(&old, reader).await)
     }
 

@@ -20,6 +20,8 @@ pub struct Options {
     pub resume: bool,
     /// Publish what can be made; documents that cannot keep their old content.
     pub keep_going: bool,
+    /// Try what failed before only when it is due by the clock, as a watcher does; otherwise always.
+    pub patient: bool,
     /// List up to so many differences.
     pub list: usize,
     /// How long to try to bring the followers along; without one, once.

@@ -150,7 +150,7 @@ impl<'a> Watch<'a> {
         match self.publish().await {
             Some(Ok(report)) => {
                 self.pause = None;
-                self.options = Options { keep_going: true, ..Options::default() };
+                self.options = Options { keep_going: true, patient: true, ..Options::default() };
                 events.push(Event::Published(Box::new(report), begun.elapsed().as_millis() as u64));
             }
             failed => {

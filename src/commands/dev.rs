@@ -29,7 +29,7 @@ pub(crate) async fn dev(options: Dev, site: &Path, format: Format) -> Result<()>
     let origin = origin(wired.bucket.clone(), &settings);
     let stop = signals::stop();
     let serving = tokio::spawn(origin.clone().serve(public, None, stopped(stop.clone())));
-    let first = Options { keep_going: true, ..Options::default() };
+    let first = Options { keep_going: true, patient: true, ..Options::default() };
     watch::run(wired, Some(Beside { origin, address }), first, &site, format, stop).await?;
     serving.await??;
     Ok(())

@@ -35,6 +35,7 @@ pub(crate) async fn publish(options: &cli::Publish, site: &Path, format: Format)
         yes: options.yes,
         resume: options.resume,
         keep_going: options.keep_going || options.watch,
+        patient: options.watch,
         list: if options.dry_run { LISTED } else { 0 },
         wait: Some(options.wait),
     };

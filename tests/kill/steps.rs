@@ -15,8 +15,16 @@ use super::world::{Act, Full, World};
 use crate::edits;
 use crate::support::{Random, Stop};
 
-const PLAIN: Options =
-    Options { full: false, dry_run: false, yes: true, resume: false, keep_going: false, list: 0, wait: None };
+const PLAIN: Options = Options {
+    full: false,
+    dry_run: false,
+    yes: true,
+    resume: false,
+    keep_going: false,
+    patient: false,
+    list: 0,
+    wait: None,
+};
 
 const ROWS: &str = "
 INSERT INTO brand VALUES ('b0', 'Brand 0'), ('b1', 'Brand 1'), ('b2', 'Brand 2');

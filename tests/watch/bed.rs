@@ -180,7 +180,7 @@ impl Bed {
         };
         let thread = std::thread::spawn(move || {
             let runtime = Runtime::new().expect("a runtime can be made");
-            let options = Options { keep_going: true, ..Options::default() };
+            let options = Options { keep_going: true, patient: true, ..Options::default() };
             let watch = Watch::new(publisher, &mut files, options, Arc::new(Progress::default()));
             let stopped = async { drop(stopped.await) };
             runtime.block_on(watch.run(stopped, |event| {
