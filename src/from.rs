@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use edgepress_site::row::Row;
+use edgepress_site::row::{Row, Value};
 use edgepress_store::database::capture::{Catalog, Dialect, Facts, Reference, Table};
 use edgepress_store::database::{self, Database, Order};
 use futures_util::StreamExt as _;
@@ -104,6 +104,9 @@ async fn shown(
     if facts.key.is_empty() {
         return Ok(Err("it has no primary key".to_owned()));
     }
+    if let Some(why) = facts.uncapturable.as_ref().filter(|_| catalog.dialect == Dialect::Sqlite) {
+        return Ok(Err(why.clone()));
+    }
     let is_default = catalog.find(None, &table.name) == Some(table);
     let quote = |name: &str| quoted(catalog.dialect, name);
     let from = match is_default {
@@ -128,7 +131,12 @@ async fn shown(
         Shown { name: collection(table, is_default, &names), from, key, columns, title: String::new() };
     let first = first(database, &shown.query(catalog.dialect)).await?;
     let has_text = |name: &String| {
-        first.as_ref().is_none_or(|row| row.get(name).is_some_and(|value| value.path_text().is_some()))
+        first.as_ref().is_none_or(|row| {
+            row.get(name).is_some_and(|value| {
+                // NULL says nothing of the others.
+                *value == Value::Null || value.path_text().is_some()
+            })
+        })
     };
     if !shown.key.iter().all(has_text) {
         return Ok(Err("its key is neither a number nor a text, so it has no form in a path".to_owned()));
@@ -192,11 +200,15 @@ fn called(column: &str, taken: &BTreeSet<&str>) -> String {
 fn collection(table: &Table, is_default: bool, taken: &BTreeSet<&str>) -> String {
     let full = if is_default { table.name.clone() } else { format!("{}_{}", table.schema, table.name) };
     let word = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '_' };
-    let mut name: String = full.chars().map(word).take(60).collect();
+    let mut name: String = full.chars().map(word).take(50).collect();
     if !name.starts_with(|first: char| first.is_ascii_lowercase()) {
         name.insert_str(0, "t_");
     }
-    while taken.contains(name.as_str()) || matches!(&*name, "index" | "static" | "assets") {
+    // Its list and its templates have names made from it.
+    while taken.contains(name.as_str())
+        || name.ends_with("-list")
+        || matches!(&*name, "base" | "index" | "static" | "assets")
+    {
         name.push('_');
     }
     name
@@ -362,12 +374,24 @@ impl Plan {
     }
 }
 
-/// A text as TOML writes it.
+/// A text as TOML writes it; what looks like a variable is none.
 fn text(text: &str) -> String {
-    match text.contains(['"', '\\']) {
+    written(&text.replace("${", "$${"))
+}
+
+fn written(text: &str) -> String {
+    let is_odd = |c: char| c.is_control() || c == '"' || c == '\\';
+    match text.contains(is_odd) {
         false => format!("\"{text}\""),
-        true if !text.contains('\'') => format!("'{text}'"),
-        true => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        true if !text.contains(|c: char| c.is_control() || c == '\'') => format!("'{text}'"),
+        true => {
+            let escaped = text.chars().map(|c| match c {
+                '"' | '\\' => format!("\\{c}"),
+                c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+                c => c.to_string(),
+            });
+            format!("\"{}\"", escaped.collect::<String>())
+        }
     }
 }
 
@@ -381,10 +405,10 @@ fn without_password(url: &str) -> Option<String> {
 
 fn head(url: &str) -> String {
     let url = match without_password(url) {
-        None => text(&format!("${{DATABASE_URL:-{url}}}")),
+        None => written(&format!("${{DATABASE_URL:-{url}}}")),
         Some(bare) => format!(
             "{} # the password belongs into the environment, not into this file",
-            text(&format!("${{DATABASE_URL:-{bare}}}"))
+            written(&format!("${{DATABASE_URL:-{bare}}}"))
         ),
     };
     HEAD.replace("{database}", &url)
@@ -500,6 +524,30 @@ mod tests {
         );
         assert_eq!(without_password("postgres://me@host/shop"), None);
         assert!(!head("mysql://me:secret@host/shop").contains("secret"));
+    }
+
+    #[test]
+    fn texts_are_written_so_that_toml_and_variables_leave_them_alone() {
+        for (plain, toml) in [
+            ("a", "\"a\""),
+            ("a \"b\"", "'a \"b\"'"),
+            ("'a' \"b\\", "\"'a' \\\"b\\\\\""),
+            ("a\nb", "\"a\\u000Ab\""),
+            ("${HOME}", "\"$${HOME}\""),
+        ] {
+            assert_eq!(text(plain), toml);
+        }
+    }
+
+    #[test]
+    fn collections_do_not_take_the_names_of_templates() {
+        let table = |name: &str| Table { schema: "main".to_owned(), name: name.to_owned() };
+        for (name, called) in
+            [("base", "base_"), ("product-list", "product-list_"), ("Index", "index_"), ("9", "t_9")]
+        {
+            assert_eq!(collection(&table(name), true, &BTreeSet::new()), called);
+        }
+        assert!(collection(&table(&"x".repeat(300)), true, &BTreeSet::new()).len() < 60);
     }
 
     #[test]
