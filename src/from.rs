@@ -42,7 +42,8 @@ pub(crate) struct Written {
 /// Writes a site over the database at `url` into `dir`, which must be absent or empty.
 pub(crate) async fn write(dir: &Path, url: &str) -> Result<Written> {
     starter::check_new(dir)?;
-    let database = database::open(&absolute(url)?, None).await?;
+    let url = absolute(url)?;
+    let database = database::open(&url, None).await?;
     let mut snapshot = database.snapshot().await?;
     let catalog = snapshot.catalog().await?;
     let references = snapshot.references().await?;
@@ -61,7 +62,7 @@ pub(crate) async fn write(dir: &Path, url: &str) -> Result<Written> {
         plan.skipped.iter().map(|(table, why)| format!("\n  {table}: {why}")).collect::<String>()
     );
     starter::create(dir)?;
-    for (name, text) in plan.files(&references, &absolute(url)?) {
+    for (name, text) in plan.files(&references, &url) {
         let path = dir.join(name);
         let folder = path.parent().context("a file lies in a folder")?;
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;

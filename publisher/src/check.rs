@@ -13,7 +13,6 @@ use crate::key::KeyColumns;
 use crate::prepare::Prepared;
 use crate::progress::Progress;
 use crate::rows::{self, Reader};
-use crate::scope::Key;
 use crate::source::Source;
 
 /// Rows of each collection that are rendered as samples.
@@ -177,21 +176,14 @@ async fn twins(
     let keys = KeyColumns::of(collection);
     for group in &keys.groups {
         let names = keys.names(group);
+        if names.is_empty() {
+            continue;
+        }
         let columns: Vec<String> = names.iter().map(|name| quoted(dialect, name).to_string()).collect();
         let by = columns.join(", ");
-        let sql = match columns.is_empty() {
-            true => continue,
-            false => format!("SELECT {by} FROM ({query}\n) AS edgepress_t GROUP BY {by} HAVING count(*) > 1"),
-        };
+        let sql = format!("SELECT {by} FROM ({query}\n) AS edgepress_t GROUP BY {by} HAVING count(*) > 1");
         // The database may call more rows equal than show the same texts: those that do are found by reading.
         let Ok(Some(found)) = reader.keys(&sql, TWINS).await else { continue };
-        let found: Vec<Key> = found
-            .into_iter()
-            .map(|mut key| {
-                key.truncate(names.len());
-                key
-            })
-            .collect();
         let lists = reader.keyed(collection, &keys, group, &found).await?;
         if let Some(row) = lists.iter().find(|list| list.len() > 1).and_then(|list| list.first()) {
             let document = &collection.documents[group.documents[0]];

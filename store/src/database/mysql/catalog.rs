@@ -203,10 +203,11 @@ impl Schema {
         for [name, table, column, parent, parent_column] in
             texts::<5>(connection, REFERENCES, &self.name).await?
         {
-            if last.as_ref() != Some(&(table.clone(), name.clone())) {
-                let (table, parent) = (self.table(&table), self.table(&parent));
+            let own = (table, name);
+            if last.as_ref() != Some(&own) {
+                let (table, parent) = (self.table(&own.0), self.table(&parent));
                 all.push(Reference { table, columns: Vec::new(), parent, parent_columns: Vec::new() });
-                last = Some((table_name(&all), name));
+                last = Some(own);
             }
             let Some(reference) = all.last_mut() else { continue };
             reference.columns.push(column);
@@ -367,10 +368,6 @@ impl Schema {
         }
         tables
     }
-}
-
-fn table_name(all: &[Reference]) -> String {
-    all.last().map(|reference| reference.table.name.clone()).unwrap_or_default()
 }
 
 /// Rows of texts; every parameter is the schema.
