@@ -104,7 +104,7 @@ fn one_document_in_the_way_of_others_does_not_stop_them() {
     // `/items` would have to be a folder for what is live: neither what is live goes, nor do edits wait.
     site.sql("INSERT INTO item VALUES (9, 'items', 'x'); UPDATE item SET name = 'New' WHERE id = 1");
     let message = site.refuses(1, "publish");
-    assert!(message.starts_with("1 documents could not be made, so nothing was published"), "{message}");
+    assert!(message.starts_with("1 document could not be made, so nothing was published"), "{message}");
     assert!(
         message.contains("collection `item`, document `/{slug}`, row slug=\"items\": /items is"),
         "{message}"
@@ -187,6 +187,132 @@ fn a_static_file_in_the_way_of_documents_is_refused() {
         assert!(message.contains("/items") && message.contains("another path"), "{message}");
     }
     assert_eq!(live(&site.bucket()).number, 1);
+}
+
+#[test]
+fn static_files_come_before_rows_that_want_their_paths() {
+    let site = with_pages_at_the_root(2);
+    std::fs::remove_dir_all(site.path("static")).ok();
+    site.write("static/deep/down", "a file");
+    site.edit("site.toml", "templates = \"pages\"", "templates = \"pages\"\nstatic = \"static\"");
+    // Published into nothing, or later: the row that would be the file's folder fails.
+    site.sql_new("INSERT INTO item VALUES (3, 'deep', 'x')");
+    let message = site.refuses(1, "publish");
+    assert!(message.contains("row slug=\"deep\": /deep is a document"), "{message}");
+    assert_eq!(site.json("publish --keep-going")["failed"], 1);
+    assert!(live(&site.bucket()).documents.contains_key("/deep/down"));
+    site.sql("UPDATE item SET slug = 'item-3' WHERE id = 3");
+    assert_eq!(site.json("publish")["failed"], 0);
+    site.sql("UPDATE item SET slug = 'deep' WHERE id = 3");
+    assert_eq!(site.json("publish --keep-going --yes")["failed"], 1);
+    assert!(!live(&site.bucket()).documents.contains_key("/deep"));
+    assert_whole(&site);
+}
+
+#[test]
+fn a_path_that_goes_from_a_file_to_a_row_never_stands_twice() {
+    let site = with_pages_at_the_root(2);
+    let breaks = "{% if name == 'Broken' %}{{ nothing }}{% endif %}{{ name }}";
+    site.write("pages/item.html", breaks);
+    site.edit(
+        "site.toml",
+        "\"/{slug}\"\n  type = \"application/json\"",
+        "\"/{slug}\"\n  template = \"item.html\"\n  type = \"text/html\"",
+    );
+    site.write("static/file", "a file");
+    site.edit("site.toml", "templates = \"pages\"", "templates = \"pages\"\nstatic = \"static\"");
+    site.json("publish");
+    // The row cannot have the path while the file has it, nor after the file went, because it is broken.
+    site.sql("INSERT INTO item VALUES (3, 'file', 'Broken')");
+    assert_eq!(site.json("publish --keep-going")["failed"], 1);
+    std::fs::remove_file(site.path("static/file")).expect("it is there");
+    assert_eq!(site.json("publish --keep-going")["failed"], 1);
+    assert!(!live(&site.bucket()).documents.contains_key("/file"), "it is nobody's");
+    site.sql("UPDATE item SET name = 'Mended' WHERE id = 3");
+    site.json("publish --keep-going");
+    assert_whole(&site);
+    site.json("publish --full");
+    assert_eq!(live(&site.bucket()).documents["/file"], b"Mended");
+    assert_whole(&site);
+}
+
+#[test]
+fn rows_that_show_one_path_with_values_of_two_types_are_refused() {
+    // `slug` has no type: 3 and '3' are different to SQLite.
+    let site = Site::small(2);
+    site.json("publish");
+    site.sql("INSERT INTO item VALUES (8, 3, 'The number'), (9, 'x', 'The text')");
+    site.json("publish");
+    for text in ["UPDATE item SET slug = '3' WHERE id = 9", "UPDATE item SET name = 'Edited' WHERE id = 8"] {
+        site.sql(text);
+        assert!(site.refuses(1, "publish").contains("another row has the same path"), "{text}");
+    }
+    assert_eq!(site.json("publish --keep-going")["failed"], 2);
+    site.sql("UPDATE item SET slug = 'y' WHERE id = 8");
+    assert_eq!(site.json("publish")["failed"], 0);
+    let documents = live(&site.bucket()).documents;
+    assert!(String::from_utf8_lossy(&documents["/items/3.html"]).contains("The text"));
+    assert!(String::from_utf8_lossy(&documents["/items/y.html"]).contains("Edited"));
+    assert_eq!(site.json("publish --full")["changed"], 0);
+    assert_whole(&site);
+}
+
+#[test]
+fn several_rows_where_one_is_wanted_fail_the_row_alone() {
+    let site = Site::small(3);
+    site.sql_new("CREATE TABLE brand (id INTEGER PRIMARY KEY, item, brand); INSERT INTO brand (item, brand) VALUES (1, 'a'), (2, 'b')");
+    site.edit(
+        "site.toml",
+        "query = \"SELECT id, slug, name FROM item\"",
+        "query = \"SELECT id, slug, name FROM item\"\n  [collection.include.brand]\n  \
+         query = \"SELECT item, brand FROM brand\"\n  on = { item = \"id\" }\n  one = true",
+    );
+    site.json("publish");
+    let before = live(&site.bucket()).documents;
+    site.sql(
+        "INSERT INTO brand (item, brand) VALUES (1, 'c'); UPDATE brand SET brand = 'new' WHERE item = 2",
+    );
+    let message = site.refuses(1, "publish");
+    assert!(message.contains("row slug=\"item-1\": include `brand`: more than one row matches"), "{message}");
+    let report = site.json("publish --keep-going");
+    assert_eq!((&report["failed"], &report["changed"]), (&1.into(), &1.into()), "{report}");
+    let after = live(&site.bucket()).documents;
+    assert_eq!(before["/items/item-1.json"], after["/items/item-1.json"], "what is live stays");
+    assert!(String::from_utf8_lossy(&after["/items/item-2.json"]).contains("new"));
+    site.sql("DELETE FROM brand WHERE brand = 'a'");
+    assert_eq!(site.json("publish")["failed"], 0);
+    assert_whole(&site);
+}
+
+#[test]
+fn a_query_that_fails_over_one_row_keeps_its_collection_and_stops_no_other() {
+    let site = Site::small(3);
+    site.sql_new("UPDATE item SET name = json_quote(name)");
+    site.edit(
+        "site.toml",
+        "SELECT id, slug, name FROM item",
+        "SELECT id, slug, json(name) AS name FROM item",
+    );
+    site.json("publish");
+    let before = live(&site.bucket()).documents;
+    site.sql("UPDATE item SET name = 'no JSON' WHERE id = 1; UPDATE item SET name = '\"New\"' WHERE id = 2");
+    let message = site.refuses(1, "publish");
+    assert!(message.contains("collection `item`: malformed JSON"), "{message}");
+    let ran = site.run("publish --keep-going");
+    assert_eq!(ran.code, Some(0), "{}", ran.text());
+    assert!(ran.text().contains("collection `item`: malformed JSON"), "{}", ran.text());
+    let after = live(&site.bucket()).documents;
+    assert_eq!(before["/items/item-2.html"], after["/items/item-2.html"], "its collection stays");
+    assert!(String::from_utf8_lossy(&after["/index.html"]).contains("New"), "the list needs no JSON");
+    // The next edits of it look at all of its rows, until it can be read.
+    site.sql("UPDATE item SET name = '1' WHERE id = 3");
+    assert_eq!(site.json("publish --keep-going")["failed"], 1);
+    site.sql("UPDATE item SET name = '2' WHERE id = 1");
+    assert_eq!(site.json("publish")["failed"], 0);
+    let after = live(&site.bucket()).documents;
+    assert!(String::from_utf8_lossy(&after["/items/item-2.html"]).contains("New"));
+    assert_whole(&site);
+    assert_eq!(site.json("publish --full")["changed"], 0);
 }
 
 #[test]

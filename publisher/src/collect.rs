@@ -26,7 +26,7 @@ use crate::render::{Candidate, Job, Old, Rendered, Renderers, entry};
 use crate::rows::{BATCH, Loaded, Reader, Spooled};
 use crate::scope::{Key, Scope};
 use crate::sort::Sorter;
-use crate::state::Failed;
+use crate::state::{Failed, Whole};
 
 /// At most so many failed rows are listed; all are counted.
 const MAX_ERRORS: usize = 20;
@@ -43,7 +43,7 @@ pub(crate) struct Collected {
     pub(crate) keys: u64,
     pub(crate) failures: u64,
     /// The first of their errors.
-    pub(crate) errors: Vec<KeyError>,
+    pub(crate) errors: Vec<String>,
     pub(crate) keeping: Keeping,
     /// By collection: what failed.
     pub(crate) failed: BTreeMap<String, Failed>,
@@ -60,6 +60,8 @@ pub(crate) struct Collector<'a> {
     pub(crate) progress: &'a Progress,
     /// Whether bodies go anywhere.
     pub(crate) is_dry: bool,
+    /// Collections that the database refuses to read, each with its error: their documents stay.
+    pub(crate) unread: &'a BTreeMap<String, String>,
 }
 
 impl Collector<'_> {
@@ -70,7 +72,7 @@ impl Collector<'_> {
     /// Renders everything in the scope, static files first.
     pub(crate) async fn collect(&self, reader: &mut Reader<'_>) -> Result<Collected, PublishError> {
         let collections = &self.maker().definition().site.collections;
-        let renderers = Arc::new(Renderers::new(self.maker().clone(), !self.is_dry));
+        let renderers = Arc::new(Renderers::new(self.prepared, !self.is_dry));
         let mut collected = Collected {
             sorter: Sorter::new(),
             packs: Packs::new((!self.is_dry).then(|| self.releases.bucket().clone())),
@@ -90,6 +92,10 @@ impl Collector<'_> {
                 Some(part) => part.documents.clone(),
                 None => continue,
             };
+            if let Some(error) = self.unread.get(&collection.name) {
+                collected.keep(&collection.name, error);
+                continue;
+            }
             if !whole.is_empty() {
                 let spooled = reader.spool(collection, &renderers.keys[number]).await?;
                 let jobs = self.all_rows(reader, spooled, (number, collection), &renderers, &whole);
@@ -253,34 +259,42 @@ impl Collected {
             self.add(number, candidate).await?;
         }
         for failure in batch.failures {
-            self.failures += 1;
             let failed = self.failed.entry(name.to_owned()).or_default();
             match failure.kept {
                 Some(paths) if self.keeping.paths.len() < MAX_KEPT => {
-                    failed.add(Some(&failure.key));
+                    failed.add(&failure.key);
                     self.keeping.paths.extend(paths);
                 }
                 _ => {
-                    failed.add(None);
+                    failed.add_whole(Whole::Keys);
                     self.keeping.collections.insert(name.into());
                 }
             }
-            if self.errors.len() < MAX_ERRORS {
-                self.errors.push(failure.error);
-            }
+            self.fail(&failure.error);
         }
         Ok(())
+    }
+
+    fn fail(&mut self, error: &dyn std::fmt::Display) {
+        self.failures += 1;
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(error.to_string());
+        }
+    }
+
+    /// Keeps all documents of a collection that cannot be read.
+    fn keep(&mut self, name: &str, error: &str) {
+        self.failed.entry(name.to_owned()).or_default().add_whole(Whole::Query);
+        self.keeping.collections.insert(name.into());
+        self.fail(&error);
     }
 
     /// Counts documents that were made but must not be there as failures. What their rows' keys are is not
     /// told by their paths, so that all rows are looked at again.
     pub(crate) fn refuse(&mut self, refused: &BTreeMap<Arc<str>, KeyError>) {
         for error in refused.values() {
-            self.failures += 1;
-            self.failed.entry(error.collection.clone()).or_default().add(None);
-            if self.errors.len() < MAX_ERRORS {
-                self.errors.push(error.clone());
-            }
+            self.failed.entry(error.collection.clone()).or_default().add_whole(Whole::Paths);
+            self.fail(error);
         }
     }
 

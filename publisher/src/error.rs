@@ -1,6 +1,5 @@
 //! What can keep a release from going live.
 
-use edgepress_site::documents::KeyError;
 use edgepress_site::problem::Problems;
 use edgepress_site::release::Malformed;
 use edgepress_store::bucket::BucketError;
@@ -38,7 +37,7 @@ pub enum PublishError {
     },
     /// Documents that could not be made.
     #[error("{}", list(.0, *.1))]
-    Keys(Vec<KeyError>, u64),
+    Keys(Vec<String>, u64),
     /// Two documents cannot lie side by side.
     #[error("{0}")]
     Paths(String),
@@ -138,9 +137,10 @@ pub fn whole(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn list(errors: &[KeyError], count: u64) -> String {
+fn list(errors: &[String], count: u64) -> String {
     use std::fmt::Write as _;
-    let mut text = format!("{count} documents could not be made, so nothing was published");
+    let documents = if count == 1 { "document" } else { "documents" };
+    let mut text = format!("{count} {documents} could not be made, so nothing was published");
     for error in errors {
         write!(text, "\n  {error}").expect("strings take what is written");
     }

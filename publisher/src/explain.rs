@@ -95,7 +95,7 @@ pub async fn explain(
             whole,
             documents,
         };
-        match touched(&impact, number, collection, &asking, &mut reader).await {
+        match touched(&impact, prepared, number, &asking, &mut reader).await {
             Err(why) => all.push(affected(Some(why), Vec::new())),
             Ok(keys) if keys.is_empty() => {}
             Ok(keys) => {
@@ -154,7 +154,7 @@ async fn paths(
     number: usize,
     keys: Vec<Key>,
 ) -> Result<Vec<String>, PublishError> {
-    let renderers = Renderers::new(prepared.maker.clone(), false);
+    let renderers = Renderers::new(prepared, false);
     let collection = &prepared.maker.definition().site.collections[number];
     let tree = index.collections.get(&collection.name).cloned();
     let nodes = publisher.releases.blocking();

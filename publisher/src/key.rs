@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use edgepress_site::definition::{Collection, Document, PAGE};
+use edgepress_site::documents::Maker;
 use edgepress_site::row::{Row, Value};
 use edgepress_site::version::Version;
 
@@ -69,6 +70,16 @@ impl KeyColumns {
         key.get(self.columns.iter().position(|own| own == column)?)?.path_text()
     }
 
+    /// Whether a key can say which documents of a group of its collection (by number) are its own: each has
+    /// a path, and owns it.
+    pub(crate) fn has_paths(&self, maker: &Maker, collection: usize, group: &Group, key: &[Value]) -> bool {
+        let defined = &maker.definition().site.collections[collection];
+        group.documents.iter().all(|document| {
+            let first = defined.documents[*document].pages.as_ref().map(|_| 1);
+            maker.path((collection, *document), first, |column| self.text(key, column)).is_some()
+        })
+    }
+
     /// The names of a group's columns.
     pub(crate) fn names(&self, group: &Group) -> Vec<&str> {
         group.columns.iter().map(|position| self.columns[*position].as_str()).collect()
@@ -93,8 +104,44 @@ impl Group {
     }
 }
 
+/// All keys that show the same texts as `key`, itself the first: numbers as text, and text as numbers.
+pub(crate) fn twins(key: &[Value]) -> Vec<Key> {
+    let other = |value: &Value| match value {
+        Value::Int(number) => Some(Value::Text(number.to_string().into())),
+        Value::Text(text) => {
+            let number = text.parse().ok().filter(|number: &i64| number.to_string() == **text);
+            number.map(Value::Int)
+        }
+        _ => None,
+    };
+    key.iter().fold(vec![Vec::with_capacity(key.len())], |keys, value| {
+        let forms = std::iter::once(value.clone()).chain(other(value));
+        let with =
+            |form: Value| keys.iter().map(move |key: &Key| [key, std::slice::from_ref(&form)].concat());
+        forms.flat_map(with).collect()
+    })
+}
+
 /// Whether two keys show the same texts.
 pub(crate) fn same_texts(a: &[Value], b: &[Value]) -> bool {
     a.len() == b.len()
         && a.iter().zip(b).all(|(a, b)| a.path_text().is_some() && a.path_text() == b.path_text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_the_text_of_its_digits_are_twins() {
+        let text = |text: &str| Value::Text(text.into());
+        assert_eq!(twins(&[text("03"), Value::Null]), [[text("03"), Value::Null]]);
+        assert_eq!(twins(&[Value::Int(-3)]), [[Value::Int(-3)], [text("-3")]]);
+        let both = [text("3"), Value::Int(4)];
+        let all = twins(&both);
+        assert_eq!(all[0], both);
+        assert_eq!(all.len(), 4);
+        assert!(all.iter().all(|key| same_texts(key, &both)));
+        assert!(all.contains(&vec![Value::Int(3), text("4")]));
+    }
 }

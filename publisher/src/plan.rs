@@ -219,8 +219,8 @@ impl Planner<'_> {
                 for (folder, folder_is_new) in folders.around(&entry.path) {
                     // What is live stays so.
                     match folder_is_new && !is_new {
-                        true => self.refuse(&mut plan, folder, &entry.path)?,
-                        false => self.refuse(&mut plan, &entry.path, folder)?,
+                        true => self.refuse(&mut plan, folder, (&entry.path, true))?,
+                        false => self.refuse(&mut plan, &entry.path, (folder, !folder_is_new))?,
                     }
                 }
                 folders.enter(&entry.path, is_new);
@@ -242,8 +242,17 @@ impl Planner<'_> {
         Ok(entry.map(|entry| (collection.clone(), entry)))
     }
 
+    /// Whether an old document stays because its row failed. Not if its path belongs to another collection by
+    /// now, whose row may have failed: the document would lie there a second time once that is mended.
     fn stays(&self, (collection, entry): &Side) -> bool {
-        self.keeping.collections.contains(collection) || self.keeping.paths.contains(&entry.path)
+        let is_kept =
+            || self.keeping.collections.contains(collection) || self.keeping.paths.contains(&entry.path);
+        let owner = self.maker.router().owner(&entry.path);
+        let owns = |owner| match owner {
+            Owner::Document(route) => self.collections[route.collection] == *collection,
+            Owner::Static => false,
+        };
+        owner.is_some_and(owns) && is_kept()
     }
 
     /// Looks at the documents outside the walk that are in the way of one that is new at `path`, because one
@@ -256,7 +265,7 @@ impl Planner<'_> {
             let is_static = collection == STATIC;
             match self.scope.part(collection) {
                 _ if is_static && self.scope.static_files.contains(&*other) => plan.needs_full = true,
-                None => self.refuse(plan, path, &other)?,
+                None => self.refuse(plan, path, (&other, true))?,
                 // It is walked, and its folders are seen there.
                 Some(part) if part.whole.is_some() => {}
                 Some(_) => plan.needs_full = true,
@@ -294,14 +303,24 @@ impl Planner<'_> {
         Ok(around)
     }
 
-    /// Notes that a document must not be there because of another.
-    fn refuse(&self, plan: &mut Plan, path: &Arc<str>, other: &Arc<str>) -> Result<(), PublishError> {
-        if self.maker.router().is_static(path) {
-            return Err(PublishError::Paths(format!(
-                "the static file {path} and the document {other} are in each other's way, \
-                 because one would have to be a folder for the other: give one of them another path"
-            )));
-        }
+    /// Notes that a document must not be there because of another, which may be live. A static file is there
+    /// whatever rows say; but one that would drive out what is live is a mistake of the site's.
+    fn refuse(
+        &self,
+        plan: &mut Plan,
+        path: &Arc<str>,
+        (other, is_live): (&Arc<str>, bool),
+    ) -> Result<(), PublishError> {
+        let (path, other) = match self.maker.router().is_static(path) {
+            true if is_live => {
+                return Err(PublishError::Paths(format!(
+                    "the static file {path} and the document {other} are in each other's way, \
+                     because one would have to be a folder for the other: give one of them another path"
+                )));
+            }
+            true => (other, path),
+            false => (path, other),
+        };
         if plan.refused.len() >= MAX_REFUSED {
             return Err(PublishError::Paths(format!(
                 "thousands of documents would have to be folders for others, {path} or {other} among them: \

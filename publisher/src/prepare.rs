@@ -13,6 +13,7 @@ use edgepress_site::render::Limits;
 use edgepress_site::version::Version;
 
 use crate::error::PublishError;
+use crate::key::KeyColumns;
 use crate::source::{MAX_STATIC, Source};
 
 /// Static files by path: where each lies, and its version.
@@ -24,6 +25,8 @@ pub struct Prepared {
     /// The site as it was read.
     pub source: Source,
     pub(crate) maker: Arc<Maker>,
+    /// The key columns of each collection.
+    pub(crate) keys: Arc<[KeyColumns]>,
     pub(crate) files: StaticFiles,
 }
 
@@ -39,7 +42,8 @@ impl Prepared {
         if !problems.is_empty() {
             return Err(Problems(problems).into());
         }
-        Ok(Self { source, maker: Arc::new(maker), files })
+        let keys = maker.definition().site.collections.iter().map(KeyColumns::of).collect();
+        Ok(Self { source, maker: Arc::new(maker), keys, files })
     }
 }
 

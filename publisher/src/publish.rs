@@ -11,13 +11,13 @@ use edgepress_site::release::definition::{RENDERER, ReleaseDefinition, STATIC};
 use edgepress_site::release::record::{Counts, Named};
 use edgepress_site::release::{Current, Index, Kind, Record, State, edit};
 use edgepress_site::version::Digest;
-use edgepress_store::database::Database;
+use edgepress_store::database::{Database, DatabaseError};
 use edgepress_store::release::{LOCK, Releases};
 
 use crate::collect::{Collected, Collector};
 use crate::commit::{self, Live, Next};
 use crate::consumer::{Consumer, Known, Memory, Moment, Since};
-use crate::error::PublishError;
+use crate::error::{PublishError, whole};
 use crate::impact::Impact;
 use crate::packs::Packs;
 use crate::plan::{Plan, Planner};
@@ -65,6 +65,24 @@ struct SoFar {
     full: Option<String>,
     /// Documents that cannot be there because of others, by path.
     refused: BTreeMap<Arc<str>, KeyError>,
+    /// Collections that the database refuses to read, each with its error.
+    unread: BTreeMap<String, String>,
+}
+
+impl SoFar {
+    /// What is known once the database refused to read a collection; any other error remains one.
+    fn unread(&self, error: PublishError) -> Result<Self, PublishError> {
+        match &error {
+            PublishError::Rows { collection, source: DatabaseError::Query { .. }, .. }
+                if !self.unread.contains_key(collection) =>
+            {
+                let mut so_far = self.clone();
+                so_far.unread.insert(collection.clone(), whole(&error));
+                Ok(so_far)
+            }
+            _ => Err(error),
+        }
+    }
 }
 
 impl Under {
@@ -195,8 +213,12 @@ impl Session {
             threads: self.publisher.threads,
             progress,
             is_dry: options.dry_run,
+            unread: &under.so_far.unread,
         };
-        let mut collected = collector.collect(&mut reader).await?;
+        let mut collected = match collector.collect(&mut reader).await {
+            Err(error) if options.keep_going => return Ok(Outcome::Again(under.so_far.unread(error)?)),
+            collected => collected?,
+        };
         drop(reader);
         collected.refuse(&under.so_far.refused);
         if collected.failures > 0 && !options.keep_going {
@@ -234,7 +256,7 @@ impl Session {
             full: scope.why().map(ToOwned::to_owned),
             whole: scope.wholes(),
             failed: collected.failures,
-            errors: std::mem::take(&mut collected.errors).iter().map(ToString::to_string).collect(),
+            errors: std::mem::take(&mut collected.errors),
             dry_run: under.options.dry_run,
             ..Report::default()
         };
@@ -243,7 +265,7 @@ impl Session {
         let (mut plan, packs) = self.plan(&under, collected, scope, stamp).await?;
         if plan.needs_full {
             let why = "documents may be in the way of others".to_owned();
-            return Ok(Outcome::Again(SoFar { full: Some(why), ..SoFar::default() }));
+            return Ok(Outcome::Again(SoFar { full: Some(why), ..(*under.so_far).clone() }));
         }
         if !plan.refused.is_empty() {
             return Ok(Outcome::Again(self.without(&plan.refused, &under.so_far)));

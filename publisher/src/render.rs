@@ -14,6 +14,7 @@ use edgepress_store::release::Blocking;
 
 use crate::error::PublishError;
 use crate::key::{Group, KeyColumns};
+use crate::prepare::Prepared;
 use crate::rows::Loaded;
 use crate::scope::Key;
 
@@ -63,7 +64,7 @@ pub(crate) struct Failure {
 pub(crate) struct Renderers {
     maker: Arc<Maker>,
     /// The key columns of each collection.
-    pub(crate) keys: Vec<KeyColumns>,
+    pub(crate) keys: Arc<[KeyColumns]>,
     /// Whether bodies are compressed for packs: not on a dry run.
     compresses: bool,
     /// What the bodies of each collection have in common, once enough of them are known.
@@ -81,10 +82,9 @@ pub(crate) struct Old<'a> {
 pub(crate) const NOWHERE: Place = Place { pack: Pack::New(u32::MAX), offset: 0, length: 0 };
 
 impl Renderers {
-    pub(crate) fn new(maker: Arc<Maker>, compresses: bool) -> Self {
-        let collections = &maker.definition().site.collections;
-        let keys = collections.iter().map(KeyColumns::of).collect();
-        let dictionaries = collections.iter().map(|_| OnceLock::new()).collect();
+    pub(crate) fn new(prepared: &Prepared, compresses: bool) -> Self {
+        let (maker, keys) = (prepared.maker.clone(), prepared.keys.clone());
+        let dictionaries = keys.iter().map(|_| OnceLock::new()).collect();
         Self { maker, keys, compresses, dictionaries }
     }
 
@@ -109,7 +109,7 @@ impl Renderers {
                     rendered.candidates.truncate(kept);
                     maker.bodies.forget(kept);
                     let key = keys.of_row(&loaded.row);
-                    let kept = match self.has_paths(job.collection, group, &key) {
+                    let kept = match keys.has_paths(&self.maker, job.collection, group, &key) {
                         true => Some(self.old_paths(job.collection, group, &key, old)?),
                         false => None,
                     };
@@ -130,16 +130,6 @@ impl Renderers {
     fn facts(&self, collection: usize) -> Vec<(Arc<str>, PolicyDigest)> {
         let documents = self.maker.definition().site.collections[collection].documents.iter();
         documents.map(|document| (document.media_type.as_str().into(), document.cache.digest())).collect()
-    }
-
-    /// Whether a key can say which documents of a group are its own: each has a path, and owns it.
-    fn has_paths(&self, collection: usize, group: &Group, key: &Key) -> bool {
-        let defined = &self.maker.definition().site.collections[collection];
-        group.documents.iter().all(|document| {
-            let first = defined.documents[*document].pages.as_ref().map(|_| 1);
-            let text = |column: &str| self.keys[collection].text(key, column);
-            self.maker.path((collection, *document), first, text).is_some()
-        })
     }
 
     /// The paths that a key's documents of one group have, as far as they may be in the live release.

@@ -9,13 +9,13 @@ use edgepress_site::problem::Problem;
 use edgepress_site::row::{Columns, Included, Row, Rows, Value};
 use edgepress_site::version::Version;
 use edgepress_store::database::capture::Keys;
-use edgepress_store::database::{Database, IncludeQuery, Order, Snapshot};
+use edgepress_store::database::{Database, DatabaseError, IncludeQuery, Order, Snapshot};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::codec;
 use crate::error::PublishError;
-use crate::key::{Group, KeyColumns, same_texts};
+use crate::key::{Group, KeyColumns, same_texts, twins};
 use crate::progress::Progress;
 use crate::scope::Key;
 use crate::sort::{Item, Sorter};
@@ -124,19 +124,40 @@ impl<'p> Reader<'p> {
             Some(query) => {
                 let on = keys.names(group);
                 let query = IncludeQuery { query, on: &on, order_by: None, limit: None };
-                let lists = self.snapshot.included(query, wanted).await;
+                let lists = self.showing(query, (keys, group), wanted).await;
                 lists.map_err(|source| rows_error(collection, "", source))?
             }
         };
-        // The database may call more rows equal than show the same texts.
-        let shows = |wanted: &Key, row: &Row| same_texts(&group.part(&keys.of_row(row)), wanted);
-        let lists = lists.into_iter().zip(wanted).map(|(list, wanted)| {
-            list.into_iter().filter(|row| collection.query.is_none() || shows(wanted, row)).collect()
-        });
-        let lists: Vec<Vec<Row>> = lists.collect();
         let lists = self.nested(collection, &collection.name, &collection.includes, lists).await?;
         self.progress.read(lists.iter().map(Vec::len).sum::<usize>() as u64);
         Ok(lists)
+    }
+
+    /// The rows of `query` that show the same texts as each of `wanted`.
+    async fn showing(
+        &mut self,
+        query: IncludeQuery<'_>,
+        (keys, group): (&KeyColumns, &Group),
+        wanted: &[Key],
+    ) -> Result<Vec<Vec<Row>>, DatabaseError> {
+        let twins: Vec<Vec<Key>> = match self.snapshot.mixes_types() {
+            true => wanted.iter().map(|key| twins(key)).collect(),
+            false => wanted.iter().map(|key| vec![key.clone()]).collect(),
+        };
+        let asked: Vec<Key> = twins.iter().flatten().cloned().collect();
+        let mut found = self.snapshot.included(query, &asked).await?.into_iter();
+        let shown = twins.iter().map(|twins| {
+            let mut rows = Vec::new();
+            for (key, list) in twins.iter().zip(found.by_ref()) {
+                // The database may call more equal than show the same texts, and one row equal to several
+                // twins.
+                let part = |row: &Row| group.part(&keys.of_row(row));
+                let shows = |part: &Key| if twins.len() > 1 { part == key } else { same_texts(part, key) };
+                rows.extend(list.into_iter().filter(|row| shows(&part(row))));
+            }
+            rows
+        });
+        Ok(shown.collect())
     }
 
     /// Runs a query that gives keys, at most `most`; nothing if there are more. The error is the database's
@@ -188,7 +209,7 @@ impl<'p> Reader<'p> {
                 };
                 for (row, list) in rows.iter_mut().zip(lists) {
                     let rows = match include.one {
-                        true => Rows::One(only(collection, &place, include, &list)?.map(Box::new)),
+                        true => only(include, &list),
                         false => Rows::Many(list),
                     };
                     row.includes.push(Included { name: name.clone(), rows });
@@ -321,18 +342,13 @@ impl Item for Version {
 }
 
 /// The row of an include with `one = true`.
-fn only(
-    collection: &Collection,
-    place: &str,
-    include: &Include,
-    list: &[Row],
-) -> Result<Option<Row>, PublishError> {
+fn only(include: &Include, list: &[Row]) -> Rows {
     if list.len() > 1 && include.order_by.is_none() && include.limit != Some(1) {
-        let message = "more than one row matches, but `one = true` takes one: \
-                       say which with `order_by`, or narrow the query";
-        return Err(row_error(collection, place, message.to_owned()));
+        let why = "more than one row matches, but `one = true` takes one: \
+                   say which with `order_by`, or narrow the query";
+        return Rows::Unreadable(why.into());
     }
-    Ok(list.first().cloned())
+    Rows::One(list.first().cloned().map(Box::new))
 }
 
 fn key(
@@ -444,11 +460,7 @@ fn include_text(collection: &Collection, place: &str) -> String {
     }
 }
 
-fn rows_error(
-    collection: &Collection,
-    place: &str,
-    source: edgepress_store::database::DatabaseError,
-) -> PublishError {
+fn rows_error(collection: &Collection, place: &str, source: DatabaseError) -> PublishError {
     PublishError::Rows {
         collection: collection.name.clone(),
         include: include_text(collection, place),

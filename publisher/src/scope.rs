@@ -54,6 +54,11 @@ impl Scope {
         self.full.is_some()
     }
 
+    /// Whether nothing is made anew.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.is_full() && self.parts.is_empty() && self.static_files.is_empty()
+    }
+
     /// Why everything is made anew, if it is.
     pub(crate) fn why(&self) -> Option<&str> {
         self.full.as_deref()

@@ -65,9 +65,21 @@ enum Part {
 /// What of a collection could not be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failed {
-    /// A row that has no path, or too many rows to be remembered: only all rows can tell what is mended.
-    pub(crate) is_whole: bool,
+    /// Why keys do not say what, if they do not: only a look at all rows can tell what is mended.
+    pub(crate) whole: Option<Whole>,
     keys: Vec<Vec<Part>>,
+}
+
+/// Why a collection's failures are not remembered by their keys; later ones outweigh earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Whole {
+    /// They are too many, or have no paths. An edit that mends one touches its key, or a key without a
+    /// path, which makes the collection anew.
+    Keys,
+    /// The database refuses to read the collection, because of any of its rows.
+    Query,
+    /// Other documents are in the way of some: an edit of any collection may take those away.
+    Paths,
 }
 
 /// A key as it is remembered, if paths show all of it.
@@ -81,12 +93,17 @@ fn parts(key: &Key) -> Option<Vec<Part>> {
 }
 
 impl Failed {
-    /// Remembers a row by its key; one without a key that a path can show stands for the whole collection.
-    pub(crate) fn add(&mut self, key: Option<&Key>) {
-        match key.and_then(parts) {
+    /// Remembers a row by its key.
+    pub(crate) fn add(&mut self, key: &Key) {
+        match parts(key) {
             Some(key) if self.keys.len() < MAX_FAILED => self.keys.push(key),
-            _ => self.is_whole = true,
+            _ => self.add_whole(Whole::Keys),
         }
+    }
+
+    /// Remembers the collection as a whole.
+    pub(crate) fn add_whole(&mut self, why: Whole) {
+        self.whole = self.whole.max(Some(why));
     }
 
     /// The keys that are remembered one by one.
@@ -102,17 +119,17 @@ impl Failed {
     pub(crate) fn forget(&mut self, made: &[Key]) -> bool {
         let made: std::collections::HashSet<Vec<Part>> = made.iter().filter_map(parts).collect();
         self.keys.retain(|key| !made.contains(key));
-        self.is_whole || !self.keys.is_empty()
+        self.whole.is_some() || !self.keys.is_empty()
     }
 
     /// Takes over what `other` remembers.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.is_whole |= other.is_whole;
+        self.whole = self.whole.max(other.whole);
         self.keys.extend(other.keys.iter().cloned());
         self.keys.sort();
         self.keys.dedup();
         if self.keys.len() > MAX_FAILED {
-            self.is_whole = true;
+            self.add_whole(Whole::Keys);
             self.keys.clear();
         }
     }
@@ -165,22 +182,22 @@ mod tests {
     fn broken_keys_come_back_as_they_were_and_too_many_stand_for_their_collection() {
         let key = |number| vec![Value::Int(number), Value::Text("a".into())];
         let mut failed = Failed::default();
-        (0..3).for_each(|number| failed.add(Some(&key(number))));
+        (0..3).for_each(|number| failed.add(&key(number)));
         let state = State { failed: [("c".to_owned(), failed.clone())].into(), ..State::default() };
         let back = State::decode(&state.encode()).expect("it is ours");
         assert_eq!(back, state);
         assert_eq!(back.failed["c"].keys(), (0..3).map(key).collect::<Vec<_>>());
-        failed.add(Some(&vec![Value::Null]));
-        assert!(failed.is_whole);
+        failed.add(&vec![Value::Null]);
+        assert_eq!(failed.whole, Some(Whole::Keys));
         let mut many = Failed::default();
-        (0..2_000).for_each(|number| many.add(Some(&key(number))));
-        assert!(many.is_whole && many.keys().len() <= MAX_FAILED);
+        (0..2_000).for_each(|number| many.add(&key(number)));
+        assert!(many.whole.is_some() && many.keys().len() <= MAX_FAILED);
     }
 
     #[test]
     fn what_failed_is_tried_again_later_and_later() {
         let mut state = State::default();
-        state.failed.entry("c".to_owned()).or_default().is_whole = true;
+        state.failed.entry("c".to_owned()).or_default().add_whole(Whole::Keys);
         state.set_retry(1_000, true);
         assert!(!state.retries(1_999) && state.retries(2_000));
         state.set_retry(2_000, true);

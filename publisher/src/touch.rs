@@ -3,7 +3,7 @@
 //!
 //! Owns that sum, and the rule that whatever cannot be told exactly is made anew as a whole.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 
 use edgepress_site::definition::Collection;
 use edgepress_site::release::definition::ReleaseDefinition;
@@ -12,11 +12,10 @@ use edgepress_store::database::capture::Table;
 use crate::collect::Collected;
 use crate::consumer::Since;
 use crate::impact::{Doubt, Impact, Touched};
-use crate::key::KeyColumns;
 use crate::prepare::Prepared;
 use crate::rows::Reader;
 use crate::scope::{Key, Scope};
-use crate::state::State;
+use crate::state::{Failed, State, Whole};
 
 /// More touched keys of a collection than this, and all of its rows are read instead.
 const MOST_KEYS: usize = 100_000;
@@ -42,6 +41,12 @@ impl Touch<'_> {
                 self.add(&mut scope, (number, collection), reader).await;
             }
         }
+        if !scope.is_empty() {
+            let blocked = |failed: &Failed| failed.whole == Some(Whole::Paths);
+            for (name, _) in self.since.state.failed.iter().filter(|(_, failed)| blocked(failed)) {
+                scope.add_whole(name, "what was in the way of its documents may be gone");
+            }
+        }
         scope
     }
 
@@ -59,7 +64,7 @@ impl Touch<'_> {
         if (self.retries || state.retries(self.now))
             && let Some(failed) = state.failed.get(name)
         {
-            if failed.is_whole {
+            if failed.whole.is_some() {
                 return scope.add_whole(name, "rows that failed are tried again");
             }
             scope.add_keys(name, failed.keys());
@@ -69,10 +74,10 @@ impl Touch<'_> {
             changed: &changes.tables.keys().cloned().collect(),
             image: &|table, columns| changes.tables[table].source(columns),
         };
-        let fails_whole = state.failed.get(name).is_some_and(|failed| failed.is_whole);
-        match touched(self.impact, number, collection, &asking, reader).await {
+        let fails_whole = state.failed.get(name).is_some_and(|failed| failed.whole >= Some(Whole::Query));
+        match touched(self.impact, self.prepared, number, &asking, reader).await {
             Ok(keys) if fails_whole && !keys.is_empty() => {
-                scope.add_whole(name, "a row that failed may be mended");
+                scope.add_whole(name, "what failed may be mended");
             }
             Ok(keys) => scope.add_keys(name, keys),
             Err(why) => scope.add_whole(name, why),
@@ -155,8 +160,8 @@ pub(crate) struct Asking<'a> {
 /// The keys of a collection that changes touch; or why all of its rows must be read.
 pub(crate) async fn touched(
     impact: &Impact,
+    prepared: &Prepared,
     number: usize,
-    collection: &Collection,
     asking: &Asking<'_>,
     reader: &mut Reader<'_>,
 ) -> Result<Vec<Key>, String> {
@@ -171,20 +176,26 @@ pub(crate) async fn touched(
             return Err(why);
         }
     }
-    let columns = KeyColumns::of(collection).columns.len();
+    let (maker, columns) = (&prepared.maker, &prepared.keys[number]);
+    let width = columns.columns.len();
     let mut keys = Distinct::default();
     for query in queries {
         let found = reader.keys(&query, MOST_KEYS).await.map_err(refused)?;
         let too_many = || "more keys are touched than are worth telling apart".to_owned();
         for mut key in found.ok_or_else(too_many)? {
-            key.truncate(columns);
-            keys.add(key)?;
+            key.truncate(width);
+            // Its row cannot say which documents it had before, or will have.
+            if !columns.groups.iter().all(|group| columns.has_paths(maker, number, group, &key)) {
+                return Err("a key without a path was touched".to_owned());
+            }
+            keys.add(key);
         }
         if keys.keys.len() > MOST_KEYS {
             return Err(too_many());
         }
     }
-    if columns == 0 && collection.query.is_some() && !keys.keys.is_empty() {
+    let has_query = maker.definition().site.collections[number].query.is_some();
+    if width == 0 && has_query && !keys.keys.is_empty() {
         return Err("its rows have no key".to_owned());
     }
     Ok(keys.keys)
@@ -194,25 +205,16 @@ pub(crate) async fn touched(
 #[derive(Default)]
 struct Distinct {
     keys: Vec<Key>,
-    /// By the texts that a path shows: where the key stands.
-    texts: HashMap<Vec<String>, usize>,
+    /// By the texts that a path shows.
+    texts: HashSet<Vec<String>>,
 }
 
 impl Distinct {
-    /// Adds a key unless it is there. One that shows no text, or the same as another of other types, says
-    /// nothing exact.
-    fn add(&mut self, key: Key) -> Result<(), String> {
-        let texts: Option<Vec<String>> =
-            key.iter().map(|value| value.path_text().map(std::borrow::Cow::into_owned)).collect();
-        let texts = texts.ok_or("a key without text was touched")?;
-        match self.texts.get(&texts) {
-            Some(at) if self.keys[*at] == key => Ok(()),
-            Some(_) => Err("a key changed its type".to_owned()),
-            None => {
-                self.texts.insert(texts, self.keys.len());
-                self.keys.push(key);
-                Ok(())
-            }
+    /// Adds a key unless one that shows the same is there.
+    fn add(&mut self, key: Key) {
+        let texts = key.iter().map(|value| value.path_text().unwrap_or_default().into_owned());
+        if self.texts.insert(texts.collect()) {
+            self.keys.push(key);
         }
     }
 }

@@ -75,6 +75,29 @@ struct Working {
     database: Arc<dyn Database>,
     /// What the database said of itself before rows were last read.
     version: Option<i64>,
+    /// The site and its database as they were last published, if they are others by now.
+    proven: Option<(Prepared, Arc<dyn Database>)>,
+    /// Whether the site was published as it is now.
+    is_proven: bool,
+}
+
+impl Working {
+    /// Works with the site as it was read just now.
+    fn replace(&mut self, prepared: Prepared, database: Arc<dyn Database>) {
+        if std::mem::take(&mut self.is_proven) {
+            self.proven = Some((self.session.prepared().clone(), self.database.clone()));
+        }
+        self.session.replace(prepared);
+        self.database = database;
+        self.version = None;
+    }
+
+    /// Goes back to the site as it was last published; whether it was another.
+    fn fall_back(&mut self) -> bool {
+        let Some((prepared, database)) = self.proven.take() else { return false };
+        self.replace(prepared, database);
+        true
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -139,15 +162,22 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Reads the site if its files changed, then publishes; what both came to. A site that cannot be read
-    /// does not keep rows from going live as it was read before.
+    /// Reads the site if its files changed, then publishes; what both came to. A site with mistakes does not
+    /// keep rows from going live as it was before.
     async fn cycle(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         if self.files_changed() || self.working.is_none() {
             events.extend(self.load().await.err().map(Event::Failed));
         }
         let begun = Instant::now();
-        match self.publish().await {
+        let mut published = self.publish().await;
+        if matches!(published, Some(Err(PublishError::Paths(_) | PublishError::Row { .. })))
+            && self.working.as_mut().is_some_and(Working::fall_back)
+        {
+            events.extend(published.and_then(Result::err).map(Event::Failed));
+            published = self.publish().await;
+        }
+        match published {
             Some(Ok(report)) => {
                 self.pause = None;
                 self.options = Options { keep_going: true, patient: true, ..Options::default() };
@@ -173,6 +203,9 @@ impl<'a> Watch<'a> {
         };
         let report = working.session.publish(&*working.database, self.options, &self.progress).await;
         working.version = report.is_ok().then_some(version);
+        if report.is_ok() && !std::mem::replace(&mut working.is_proven, true) {
+            working.proven = None;
+        }
         Some(report)
     }
 
@@ -183,14 +216,11 @@ impl<'a> Watch<'a> {
         let (source, database) = self.files.load().await?;
         let prepared = tokio::task::spawn_blocking(|| Prepared::new(source)).await??;
         match &mut self.working {
-            Some(working) => {
-                working.session.replace(prepared);
-                working.database = database;
-                working.version = None;
-            }
+            Some(working) => working.replace(prepared, database),
             None => {
                 let session = Session::new(self.publisher.clone(), prepared);
-                self.working = Some(Working { session, database, version: None });
+                self.working =
+                    Some(Working { session, database, version: None, proven: None, is_proven: false });
             }
         }
         Ok(())

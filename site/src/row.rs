@@ -58,6 +58,8 @@ pub enum Rows {
     Many(Arc<Vec<Row>>),
     /// One row or none.
     One(Option<Box<Row>>),
+    /// Neither can be told: why, and what to do. No document is made from it.
+    Unreadable(Arc<str>),
 }
 
 impl Row {
@@ -74,8 +76,8 @@ impl Row {
         self.values.get(index)
     }
 
-    /// The first value without a faithful form, in this row or those of its includes: where it stands, and
-    /// why it has none.
+    /// What of this row, or of the rows of its includes, cannot be told: where the first of it stands, and
+    /// why.
     #[must_use]
     pub fn unreadable(&self) -> Option<String> {
         let mut own = self.columns.iter().zip(&self.values);
@@ -88,6 +90,7 @@ impl Row {
                 let found = match rows {
                     Rows::Many(rows) => rows.iter().find_map(Self::unreadable),
                     Rows::One(row) => row.as_deref().and_then(Self::unreadable),
+                    Rows::Unreadable(why) => return Some(format!("include `{name}`: {why}")),
                 };
                 found.map(|found| format!("include `{name}`, {found}"))
             })
@@ -153,6 +156,7 @@ impl Serialize for Rows {
         match self {
             Self::Many(rows) => rows.serialize(serializer),
             Self::One(row) => row.serialize(serializer),
+            Self::Unreadable(why) => Err(serde::ser::Error::custom(why)),
         }
     }
 }

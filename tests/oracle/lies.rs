@@ -222,6 +222,10 @@ fn fewer(images: Images, only: &'static str) -> Images {
 
 #[async_trait]
 impl Snapshot for LyingSnapshot {
+    fn mixes_types(&self) -> bool {
+        self.inner.mixes_types()
+    }
+
     async fn rows<'a>(&'a mut self, query: &'a str, order: Order<'a>) -> Result<Rows<'a>, DatabaseError> {
         self.inner.rows(query, order).await
     }

@@ -282,3 +282,63 @@ fn a_value_that_cannot_be_read_is_told_and_stops_nothing_else() {
     }
     assert!(watcher.lives());
 }
+
+#[test]
+fn a_row_without_a_path_makes_no_edit_of_others_dearer() {
+    let bed = Bed::new(site(20));
+    let watcher = bed.watch();
+    bed.settle("the site is live");
+    bed.site.sql("UPDATE item SET slug = NULL WHERE id = 1");
+    watcher.reports("`slug`");
+    for id in 2..6 {
+        bed.site.sql(&format!("UPDATE item SET name = 'Edited {id}' WHERE id = {id}"));
+        let path = format!("items/item-{id}.html");
+        until("the edit is live", || bed.shows(&path, &format!("Edited {id}")));
+    }
+    for told in watcher.take() {
+        if let Told::Published(report) = told {
+            assert_eq!((report.rendered, report.whole.len()), (3, 0), "one row and the list: {report:?}");
+        }
+    }
+    bed.site.sql("UPDATE item SET slug = 'mended' WHERE id = 1");
+    bed.settle("the mended row is live, and its old documents are gone");
+}
+
+#[test]
+fn a_document_in_the_way_of_another_collections_is_awaited_without_a_pause() {
+    let bed = Bed::new(site(3));
+    let more = "[[collection]]\nname = \"page\"\nquery = \"SELECT slug FROM page\"\n  \
+                [[collection.document]]\n  path = \"/{slug}\"\n  type = \"application/json\"\n\n\
+                [[collection]]\nname = \"list\"";
+    bed.site.edit("site.toml", "[[collection]]\nname = \"list\"", more);
+    let schema = bed.site.read("schema.sql");
+    bed.site.write("schema.sql", &format!("{schema}\nCREATE TABLE page (id INTEGER PRIMARY KEY, slug);"));
+    let watcher = bed.watch();
+    bed.settle("the site is live");
+    bed.site.sql("INSERT INTO page VALUES (1, 'items')");
+    watcher.reports("/items is a document");
+    // The clock stands still: nothing is tried again for its time has come.
+    bed.site.sql("DELETE FROM item");
+    until("the page is live", || bed.body("items").is_some());
+    bed.settle("all of it is live");
+    assert!(watcher.lives());
+}
+
+#[test]
+fn a_static_file_in_the_way_of_what_is_live_is_told_and_keeps_no_edit_back() {
+    let bed = Bed::new(site(3));
+    bed.site.write("static/harmless", "x");
+    bed.site.edit("site.toml", "templates = \"pages\"", "templates = \"pages\"\nstatic = \"static\"");
+    let watcher = bed.watch();
+    bed.settle("the site is live");
+    bed.site.write("static/items", "in the way");
+    watcher.change();
+    watcher.fails("the static file /items");
+    bed.site.sql("UPDATE item SET name = 'Edited' WHERE id = 1");
+    until("the edit is live", || bed.shows("items/item-1.html", "Edited"));
+    std::fs::remove_file(bed.site.path("static/items")).expect("it is there");
+    bed.site.write("static/other", "not in the way");
+    watcher.change();
+    bed.settle("the mended site is live");
+    assert!(bed.body("other").is_some());
+}

@@ -96,6 +96,7 @@ impl Converter {
     fn rows(&mut self, rows: &Rows) -> tera::Value {
         match rows {
             Rows::Many(rows) => rows.iter().map(|row| self.row(row)).collect::<Vec<_>>().into(),
+            Rows::Unreadable(_) => tera::Value::none(),
             Rows::One(row) => row.as_deref().map_or_else(tera::Value::none, |row| self.row(row)),
         }
     }

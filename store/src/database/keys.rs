@@ -87,6 +87,11 @@ pub(super) fn refused(message: impl Into<String>) -> DatabaseError {
     DatabaseError::Query { message: message.into() }
 }
 
+/// What became of a statement: refused for what it says or reads, or not attended to.
+pub(super) fn failure(is_refused: bool, message: String) -> DatabaseError {
+    if is_refused { DatabaseError::Query { message } } else { DatabaseError::Lost { message } }
+}
+
 /// Bytes that are equal for equal keys only; nothing when a value is NULL, which equals nothing.
 fn key_bytes(key: &[Value]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(key.len() * 12);

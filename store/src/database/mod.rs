@@ -38,9 +38,15 @@ pub enum DatabaseError {
         /// What went wrong and what to do.
         message: String,
     },
-    /// It refused or failed a statement.
+    /// It refused a statement, or failed in it: it will again as long as its rows and tables are the same.
     #[error("{message}")]
     Query {
+        /// The database's own message.
+        message: String,
+    },
+    /// It could not attend to a statement: the connection is gone, the file locked, the disk full.
+    #[error("{message}")]
+    Lost {
         /// The database's own message.
         message: String,
     },
@@ -124,6 +130,12 @@ pub trait Snapshot: Send {
         include: IncludeQuery<'_>,
         parents: &[Vec<Value>],
     ) -> Result<Vec<Vec<Row>>, DatabaseError>;
+
+    /// Whether one column may have values of several types, which the database tells apart although they show
+    /// the same text.
+    fn mixes_types(&self) -> bool {
+        false
+    }
 
     /// Whether the database has no index by which to find an include's rows for a parent, so that it goes
     /// through all of them.

@@ -30,12 +30,12 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use self::include::Joined;
-use self::open::{Opened, message};
+use self::open::{Opened, is_refused, message};
 use self::text::{order_terms, single_select};
 use self::types::{Described, Kind};
 use self::version::Versions;
 use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
-use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
+use super::keys::{check_keys, check_names, distinct_keys, failure, hand_out, refused};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
 /// Rows in a batch at most,
@@ -320,5 +320,5 @@ impl Snapshot for MysqlSnapshot {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn failed(error: sqlx::Error) -> DatabaseError {
-    refused(message(&error))
+    failure(is_refused(&error), message(&error))
 }

@@ -35,11 +35,11 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, Transaction};
 
 use self::lex::{order_terms, single_select};
-use self::open::{Location, code, is_lock_missed, located, message};
+use self::open::{Location, code, is_lock_missed, is_refused, located, message};
 use self::types::{Form, Type, Types};
 use self::wrap::{BEFORE_CHECKED, Described, Include};
 use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
-use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
+use super::keys::{check_keys, check_names, distinct_keys, failure, hand_out, refused};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
 /// Rows of one batch at most,
@@ -506,5 +506,5 @@ impl Snapshot for PostgresSnapshot {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn failed(error: sqlx::Error) -> DatabaseError {
-    refused(message(&error))
+    failure(is_refused(&error), message(&error))
 }

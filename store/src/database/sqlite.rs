@@ -29,10 +29,10 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use self::bulk::Bulk;
-use self::open::{Connected, Location, message};
+use self::open::{Connected, Location, is_refused, message};
 use self::wrap::{Include, distinct, included, is_whole, most_parents, ordered, scans};
 use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
-use super::keys::{check_keys, check_names, distinct_keys, hand_out, refused};
+use super::keys::{check_keys, check_names, distinct_keys, failure, hand_out, refused};
 use super::text::{order_terms, single_select};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
@@ -308,6 +308,10 @@ impl SqliteSnapshot {
 
 #[async_trait]
 impl Snapshot for SqliteSnapshot {
+    fn mixes_types(&self) -> bool {
+        true
+    }
+
     async fn rows<'a>(&'a mut self, query: &'a str, order: Order<'a>) -> Result<Rows<'a>, DatabaseError> {
         let query = single_select(query)?;
         let columns = self.describe(query).await?;
@@ -402,5 +406,5 @@ impl Snapshot for SqliteSnapshot {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn failed(error: sqlx::Error) -> DatabaseError {
-    refused(message(&error))
+    failure(is_refused(&error), message(&error))
 }

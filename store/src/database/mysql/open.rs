@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPoolOptions};
 use sqlx::{ConnectOptions as _, Executor as _, MySqlPool};
 
 use crate::database::DatabaseError;
@@ -16,6 +16,13 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 
 /// Prepared statements kept for each connection.
 const STATEMENTS: usize = 128;
+
+/// Errors for which no statement is to blame: of memory, disk, limits of connections, a server that shuts
+/// down, networks, locks, and whatever was killed or took too long.
+const OTHERS: [u16; 18] = [
+    1021, 1037, 1038, 1040, 1041, 1053, 1078, 1079, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1927, 1969,
+    3024,
+];
 
 /// Whatever the server or the user set: rows read the same on every connection. No ANSI_QUOTES and no
 /// PIPES_AS_CONCAT: the site's queries are written for the default. `/*M! */` is read by MariaDB only,
@@ -84,6 +91,18 @@ pub(super) fn shown(url: &str) -> String {
     };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     format!("{scheme}://{user}{rest}")
+}
+
+/// Whether a statement is to blame for an error, or the rows it reads; not connections that end, locks, or a
+/// server that has too little of something.
+pub(super) fn is_refused(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => {
+            let number = error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number);
+            number.is_some_and(|number| !OTHERS.contains(&number))
+        }
+        error => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
+    }
 }
 
 /// What went wrong, in the database's own words if it said something.

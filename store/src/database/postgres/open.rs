@@ -112,6 +112,19 @@ pub(super) fn message(error: &sqlx::Error) -> String {
     }
 }
 
+/// Whether a statement is to blame for an error, or the rows it reads: by the class of its SQLSTATE
+/// (PostgreSQL manual, appendix A), connections, transactions, resources, locks, operators and the server's own faults
+/// are not.
+pub(super) fn is_refused(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => code(error).is_some_and(|code| {
+            let classes = ["08", "25", "40", "53", "55", "57", "58", "F0", "XX"];
+            !classes.iter().any(|class| code.starts_with(class))
+        }),
+        error => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
+    }
+}
+
 /// The database's message, and where in `query` the fault lies, if it was sent behind `before`.
 pub(super) fn located(error: &sqlx::Error, before: &str, query: &str) -> String {
     let position = || {

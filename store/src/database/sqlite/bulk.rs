@@ -12,9 +12,9 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use rusqlite::{CachedStatement, Connection, ErrorCode};
 use tokio::sync::mpsc;
 
-use super::open::BUSY;
+use super::open::{BUSY, is_statements};
 use super::values::{bound, decode};
-use super::{FIRST_READ, PROGRESS_STEPS, refused};
+use super::{FIRST_READ, PROGRESS_STEPS, failure, refused};
 use crate::database::DatabaseError;
 
 /// A batch ends after so many rows,
@@ -202,7 +202,10 @@ fn each_batch(
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn failed(error: rusqlite::Error) -> DatabaseError {
     match error {
-        rusqlite::Error::SqliteFailure(_, Some(ref message)) => refused(message.as_str()),
+        rusqlite::Error::SqliteFailure(code, ref message) => {
+            let message = message.clone().unwrap_or_else(|| code.to_string());
+            failure(is_statements(code.extended_code), message)
+        }
         ref error => refused(error.to_string()),
     }
 }

@@ -223,6 +223,20 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     code(error) == Some(5)
 }
 
+/// Whether a statement is to blame for an error, or the rows it reads.
+pub(super) fn is_refused(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => code(error).is_some_and(is_statements),
+        error => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
+    }
+}
+
+/// Whether SQLite's code (sqlite.org/rescode.html), extended or not, tells of a statement or of the rows it
+/// reads, rather than of the file: SQLITE_ERROR, SQLITE_TOOBIG, SQLITE_MISMATCH.
+pub(super) fn is_statements(code: i32) -> bool {
+    matches!(code & 0xff, 1 | 18 | 20)
+}
+
 /// The database's own message where there is one.
 pub(super) fn message(error: &sqlx::Error) -> String {
     match error {
