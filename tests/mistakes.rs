@@ -257,13 +257,16 @@ fn an_unreachable_database_is_one_mistake_among_others() {
 #[test]
 fn what_is_worth_knowing_is_told_and_is_no_mistake() {
     let site = Site::small(3);
-    site.sql_new("CREATE TABLE part (id INTEGER PRIMARY KEY, item_id INTEGER, name, n INTEGER)");
+    site.sql_new("CREATE TABLE part (id INTEGER PRIMARY KEY, item_id INTEGER, name, n INTEGER, weight REAL)");
     site.edit(
         "site.toml",
         "SELECT id, slug, name FROM item\"\n",
         "SELECT id, slug, name, date('now') AS today FROM item\"\n  [collection.include.parts]\n  \
          query = \"SELECT item_id, name FROM part\"\n  on = { item_id = \"id\" }\n  order_by = \"name\"\n  \
-         [collection.include.names]\n  query = \"SELECT group_concat(name) AS all_names FROM part\"\n",
+         [collection.include.names]\n  query = \"SELECT group_concat(name) AS all_names FROM part\"\n  \
+         [collection.include.sums]\n  query = \"SELECT sum(n), sum(p.weight * 2) AS s FROM part p\"\n  \
+         [collection.include.some]\n  query = \"SELECT * FROM (SELECT random() AS r, \
+         date(id, 'localtime') AS d FROM part LIMIT 3)\"\n",
     );
     let ran = site.run("check");
     assert_eq!(ran.code, Some(0), "{}", ran.text());
@@ -272,6 +275,10 @@ fn what_is_worth_knowing_is_told_and_is_no_mistake() {
         "site.toml:20: warning: the include `parts` of collection `item` is ordered by `name`, which may leave rows tied",
         "site.toml:20: warning: the include `parts` has no index to find its rows by `item_id`",
         "site.toml:24: warning: the include `names` of collection `item` calls `group_concat`, which takes rows in whatever order",
+        "site.toml:26: warning: the include `sums` of collection `item` has a `sum` of floating-point numbers",
+        "site.toml:28: warning: the include `some` of collection `item` calls `random`, which gives something else",
+        "site.toml:28: warning: the include `some` of collection `item` calls `date` with 'localtime'",
+        "site.toml:28: warning: the include `some` of collection `item` has a LIMIT without an ORDER BY",
         "no mistakes: ",
     ] {
         assert!(ran.stdout.contains(named), "{named}: {}", ran.text());
@@ -282,6 +289,12 @@ fn what_is_worth_knowing_is_told_and_is_no_mistake() {
     );
     site.edit("site.toml", "name = \"item\"\n", "name = \"item\"\nrefresh = \"1h\"\n");
     site.edit("site.toml", "group_concat(name) AS", "group_concat(name ORDER BY name) AS");
+    site.edit("site.toml", "sum(p.weight * 2)", "max(p.weight)");
+    site.edit(
+        "site.toml",
+        "random() AS r, date(id, 'localtime') AS d FROM part LIMIT 3",
+        "id FROM part ORDER BY id LIMIT 3",
+    );
     let checked = site.json("check");
     assert_eq!(checked["problems"], serde_json::json!([]));
 }

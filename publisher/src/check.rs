@@ -18,6 +18,9 @@ use crate::source::Source;
 /// Rows of each collection that are rendered as samples.
 const SAMPLES: usize = 20;
 
+/// At most so many mistakes in sample documents of a collection are told.
+const ERRORS: usize = 10;
+
 /// Rows with a key that others have, of which so many are looked at.
 const TWINS: usize = 20;
 
@@ -110,6 +113,27 @@ fn cautions(impact: &Impact, source: &Source, checked: &mut Checked) {
                 "add refresh = \"1h\", or whatever it needs, to the collection".to_owned(),
             ),
             Caution::Clock(_) => continue,
+            Caution::Local(function) => (
+                format!(
+                    "{of} calls `{function}` with 'localtime', the time zone of whichever machine publishes"
+                ),
+                "keep UTC here, and write the zone in the template: the filter `date` takes one".to_owned(),
+            ),
+            Caution::Random(function) => (
+                format!("{of} calls `{function}`, which gives something else each time it is read"),
+                "let the row hold the value".to_owned(),
+            ),
+            Caution::Float(function) => (
+                format!(
+                    "{of} has a `{function}` of floating-point numbers, whose last digits depend on the order \
+                     in which the database adds them"
+                ),
+                "keep the numbers as decimals or integers, such as cents".to_owned(),
+            ),
+            Caution::Limited => (
+                format!("{of} has a LIMIT without an ORDER BY, which takes whatever rows come first"),
+                "write an ORDER BY that leaves no ties".to_owned(),
+            ),
             Caution::Unordered(function) => (
                 format!("{of} calls `{function}`, which takes rows in whatever order they come"),
                 "write an ORDER BY within it, or make the rows an include".to_owned(),
@@ -215,7 +239,7 @@ async fn samples(
             return Ok(());
         }
     };
-    let mut failed = None;
+    let mut failed: Vec<KeyError> = Vec::new();
     for row in &mut rows {
         maker.make(
             number,
@@ -223,12 +247,21 @@ async fn samples(
             |_| true,
             |made| match made {
                 Ok(_) => checked.samples += 1,
-                Err(error) => drop(failed.get_or_insert(error)),
+                Err(error) => failed.push(error),
             },
         );
     }
-    if let Some(error) = failed {
+    // One document of each kind of mistake: other rows likely have the same.
+    failed.sort_by_cached_key(|error| (error.pattern.clone(), error.reason.to_string()));
+    failed.dedup_by(|one, other| one.pattern == other.pattern && one.reason == other.reason);
+    let more = failed.len().saturating_sub(ERRORS);
+    for error in failed.iter().take(ERRORS) {
         checked.problems.push(Problem::error(file, Some(collection.line), error.to_string(), ""));
+    }
+    if more > 0 {
+        let message =
+            format!("collection `{}`: {more} more of its documents have other mistakes", collection.name);
+        checked.problems.push(Problem::error(file, Some(collection.line), message, ""));
     }
     Ok(())
 }

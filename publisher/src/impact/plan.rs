@@ -36,10 +36,18 @@ pub(super) struct Plan {
 }
 
 /// What an owner should know of a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Caution {
     /// It calls this function, which tells the time.
     Clock(String),
+    /// It calls this function with `localtime`, the time zone of the machine.
+    Local(String),
+    /// It calls this function, which gives something else each time.
+    Random(String),
+    /// It calls this aggregate function on floating-point numbers.
+    Float(String),
+    /// It takes some of its rows in no order.
+    Limited,
     /// It calls this aggregate function, whose result depends on the order of rows.
     Unordered(String),
     /// This order leaves rows tied.
@@ -94,8 +102,7 @@ impl Plan {
                 let mut read = tables::read(catalog, &query);
                 let ordered =
                     asked.order_by.map_or(Ok(()), |order_by| plan.order(catalog, order_by, &mut read));
-                plan.cautions.extend(read.clocks.iter().cloned().map(Caution::Clock));
-                plan.cautions.extend(read.unordered.iter().cloned().map(Caution::Unordered));
+                plan.cautions.extend(read.cautions.iter().cloned());
                 let complete = plan.read(catalog, &read, listed);
                 plan.shape = ordered.and(complete).and_then(|()| {
                     let mut analyser = Analyser::new(catalog);

@@ -334,6 +334,22 @@ pub(super) fn is_order_dependent(name: &str) -> bool {
     ALL.split_ascii_whitespace().any(|known| known == name)
 }
 
+/// Whether a function gives something else each time.
+pub(super) fn is_random(name: &str) -> bool {
+    const ALL: &str = "
+        random randomblob rand random_bytes random_normal gen_random_uuid gen_random_bytes uuid uuidv4 uuidv7
+        uuid_generate_v1 uuid_generate_v4 uuid_short sys_guid";
+    ALL.split_ascii_whitespace().any(|known| known == name)
+}
+
+/// Whether an aggregate function adds up: of floating-point numbers, the sum depends on their order.
+pub(super) fn is_sum(name: &str) -> bool {
+    const ALL: &str = "
+        sum avg total std stddev stddev_pop stddev_samp variance var_pop var_samp corr covar_pop covar_samp
+        regr_avgx regr_avgy regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy";
+    ALL.split_ascii_whitespace().any(|known| known == name)
+}
+
 /// SQLite's functions of their arguments alone, those of its mathematics and JSON extensions among them.
 const SQLITE_PURE: &str = "
     abs char coalesce concat concat_ws format glob hex if ifnull iif instr length like likelihood likely

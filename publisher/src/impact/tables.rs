@@ -8,12 +8,13 @@ use std::ops::ControlFlow;
 use edgepress_store::database::capture::{Catalog, Dialect, Table};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, JoinConstraint,
-    ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins,
-    Visitor,
+    ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
+    TableWithJoins, Visitor,
 };
 
 use super::analyse::Scope;
 use super::expression::{called, is_of_now};
+use super::plan::Caution;
 use super::{Coarse, sql};
 
 /// What a query reads.
@@ -27,10 +28,8 @@ pub(super) struct Read {
     pub(super) unknown: BTreeSet<String>,
     /// Functions that are not the database's own.
     pub(super) routines: BTreeSet<String>,
-    /// Functions called that tell the time.
-    pub(super) clocks: BTreeSet<String>,
-    /// Aggregate functions called that put values together in whatever order they come.
-    pub(super) unordered: BTreeSet<String>,
+    /// What the owner should know of it.
+    pub(super) cautions: BTreeSet<Caution>,
     /// Whether the SELECT of a view does not parse.
     pub(super) is_incomplete: bool,
     /// Tables of which all columns are read.
@@ -74,8 +73,12 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
             }
         }
     }
-    read.clocks.extend(names.clocks);
-    read.unordered.extend(names.unordered);
+    let tables = names.relations.iter().filter_map(|name| catalog.tables.get(find(catalog, name)?));
+    let floats = tables.flat_map(|facts| facts.columns.iter().filter(|column| column.is_float));
+    let floats: BTreeSet<String> = floats.map(|column| sql::folded(&column.name)).collect();
+    let is_summed = |(_, columns): &&(String, BTreeSet<String>)| !columns.is_disjoint(&floats);
+    let sums = names.sums.iter().filter(is_summed).map(|(name, _)| Caution::Float(name.clone()));
+    read.cautions.extend(sums.chain(names.cautions));
     let is_called = |routine: &&String| names.functions.contains(&sql::folded(routine));
     read.routines.extend(catalog.routines.iter().filter(is_called).cloned());
     if sql::has_whole_rows(catalog.dialect) {
@@ -144,8 +147,9 @@ struct Names {
     /// Functions, in lower case.
     functions: BTreeSet<String>,
     dialect: Option<Dialect>,
-    clocks: BTreeSet<String>,
-    unordered: BTreeSet<String>,
+    cautions: BTreeSet<Caution>,
+    /// Functions that add up, and the names of columns, both in lower case, in what they add.
+    sums: Vec<(String, BTreeSet<String>)>,
 }
 
 impl Visitor for Names {
@@ -159,6 +163,14 @@ impl Visitor for Names {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Coarse> {
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
         self.with.extend(with.map(|cte| sql::folded(&sql::name(&cte.alias.name))));
+        if (query.limit_clause.is_some() || query.fetch.is_some()) && query.order_by.is_none() {
+            // Of rows that all show the same, any will do.
+            let shows = |item: &SelectItem| !matches!(item, SelectItem::UnnamedExpr(Expr::Value(_)));
+            match &*query.body {
+                SetExpr::Select(select) if !select.projection.iter().any(shows) => {}
+                _ => drop(self.cautions.insert(Caution::Limited)),
+            }
+        }
         ControlFlow::Continue(())
     }
 
@@ -214,17 +226,29 @@ impl Names {
     fn caution(&mut self, call: &Function) {
         let Some(dialect) = self.dialect else { return };
         let name = sql::folded(&last(&call.name));
-        if called(dialect, call) == Some(sql::Function::Clock) && is_of_now(call, &name) {
-            self.clocks.insert(name.clone());
-        }
-        let is_ordered = match &call.args {
-            FunctionArguments::List(list) => {
-                list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+        if called(dialect, call) == Some(sql::Function::Clock) {
+            if is_of_now(call, &name) {
+                self.cautions.insert(Caution::Clock(name.clone()));
             }
-            _ => false,
-        };
+            if call.to_string().to_ascii_lowercase().contains("'localtime'") {
+                self.cautions.insert(Caution::Local(name.clone()));
+            }
+        }
+        let FunctionArguments::List(list) = &call.args else { return };
+        let is_ordered =
+            list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)));
         if sql::is_order_dependent(&name) && !is_ordered && call.within_group.is_empty() {
-            self.unordered.insert(name);
+            self.cautions.insert(Caution::Unordered(name.clone()));
+        }
+        if sql::is_random(&name) {
+            self.cautions.insert(Caution::Random(name.clone()));
+        }
+        if sql::is_sum(&name) {
+            let mut added = Self::default();
+            let flow = list.args.iter().try_for_each(|argument| sql::walk(argument, &mut added));
+            debug_assert!(flow.is_continue(), "it is only looked at");
+            let qualified = added.qualified.into_iter().map(|(_, column)| column);
+            self.sums.push((name, qualified.chain(added.unqualified).collect()));
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Column {
     pub name: String,
     /// Whether two of its values are equal in SQL only if they are the same bytes of the same type.
     pub is_bytewise: bool,
+    /// Whether its values are floating-point numbers, whose sum depends on their order.
+    pub is_float: bool,
 }
 
 /// What is known of a table.

@@ -24,6 +24,7 @@ pub(super) fn catalog(tables: &[&str], views: &[(&str, &str)]) -> Catalog {
         let column = |name: &String| Column {
             name: name.trim_end_matches('~').to_owned(),
             is_bytewise: !name.ends_with('~'),
+            is_float: false,
         };
         let columns: Vec<Column> = columns.iter().map(column).collect();
         let key = columns.first().map(|column| column.name.clone()).into_iter().collect();

@@ -303,7 +303,8 @@ impl Schema {
                     .fingerprint
                     .push_str(&format!("\n{name:?} {column_type:?} {charset:?} {collation:?} {generated:?}"));
                 let is_bytewise = is_bytewise(&column_type, collation.as_deref());
-                facts.columns.push(Column { name: name.clone(), is_bytewise });
+                let is_float = ["float", "double"].iter().any(|kind| column_type.starts_with(kind));
+                facts.columns.push(Column { name: name.clone(), is_bytewise, is_float });
                 let details = self.details.entry(table).or_default();
                 details.push(ColumnDetails { name, column_type, charset, collation });
             }

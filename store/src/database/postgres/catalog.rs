@@ -258,6 +258,7 @@ impl Reading {
         let column = |attribute: &Attribute| Column {
             name: attribute.name.clone(),
             is_bytewise: attribute.is_deterministic && self.types.is_bytewise(attribute.kind),
+            is_float: self.types.is_float(attribute.kind),
         };
         Facts {
             columns: attributes.iter().map(column).collect(),

@@ -139,6 +139,12 @@ impl Types {
         })
     }
 
+    /// Whether the type holds floating-point numbers.
+    pub(super) fn is_float(&self, number: i64) -> bool {
+        let is_float = |entry: &Entry| matches!(&*entry.name, "float4" | "float8");
+        self.base(number).is_some_and(|entry| entry.schema == "pg_catalog" && is_float(entry))
+    }
+
     /// The labels of an enum, or of an array of one: renamed, they change what was stored before.
     pub(super) fn labels(&self, number: i64) -> Option<&str> {
         let entry = self.base(number)?;

@@ -272,6 +272,7 @@ async fn facts(
         columns.push(Column {
             name: column.name.clone(),
             is_bytewise: affinity != Affinity::None && collation.as_deref() == Some("BINARY"),
+            is_float: affinity == Affinity::Real,
         });
         let is_generated = matches!(column.hidden, 2 | 3);
         let (name, defaults) = (column.name.clone(), column.defaults);
