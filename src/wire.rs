@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result};
 use edgepress_publisher::{PublishError, Publisher, Source};
 use edgepress_site::definition::Objects;
+use edgepress_site::problem::Problem;
 use edgepress_store::bucket::{Bucket, Counted, Directory};
 use edgepress_store::database::{self, Database};
 use edgepress_store::release::Releases;
@@ -58,6 +59,11 @@ impl Wired {
 /// Reads the site.
 pub(crate) fn load(site: &Path) -> Result<Source, PublishError> {
     Source::load(site, &|name| std::env::var(name).ok())
+}
+
+/// Reads a site with mistakes as far as it can be read.
+pub(crate) fn read(site: &Path) -> Result<(Source, Vec<Problem>), PublishError> {
+    Source::read(site, &|name| std::env::var(name).ok())
 }
 
 /// Opens a bucket by its URL.

@@ -255,6 +255,25 @@ fn an_unreachable_database_is_one_mistake_among_others() {
 }
 
 #[test]
+fn a_mistake_in_the_definition_hides_none_in_templates_and_queries() {
+    let site = Site::small(1);
+    site.edit("site.toml", "[database]", "[databse]\nx = 1\n\n[database]");
+    site.edit("site.toml", "SELECT id, slug, name FROM item", "SELECT id, slug, nam FROM item");
+    site.write("pages/item.html", "{{ name }");
+    let ran = site.run("check");
+    assert_eq!(ran.code, Some(2), "{}", ran.text());
+    for named in [
+        "site.toml:6: `databse` is not a key",
+        "did you mean `database`",
+        "pages/item.html:1",
+        "no such column: nam",
+        "3 mistakes",
+    ] {
+        assert!(ran.stdout.contains(named), "{named}: {}", ran.text());
+    }
+}
+
+#[test]
 fn what_is_worth_knowing_is_told_and_is_no_mistake() {
     let site = Site::small(3);
     site.sql_new("CREATE TABLE part (id INTEGER PRIMARY KEY, item_id INTEGER, name, n INTEGER, weight REAL)");

@@ -47,20 +47,24 @@ impl Checked {
     }
 }
 
-/// Checks templates, queries and sample rows: a mistake in one does not hide those in the others.
+/// Checks templates, queries and sample rows: a mistake in one does not hide those in the others. `problems`
+/// are those that were found when the site was read; with any, nothing is rendered.
 ///
 /// # Errors
 /// The site's files cannot be read at all.
 pub async fn check(
     consumer: Option<&str>,
     source: &Source,
+    problems: Vec<Problem>,
     database: Result<&dyn Database, String>,
 ) -> Result<Checked, PublishError> {
-    let mut checked = Checked::default();
+    let is_read = problems.is_empty();
+    let mut checked = Checked { problems, ..Checked::default() };
     let prepared = match Prepared::new(source.clone()) {
-        Ok(prepared) => Some(prepared),
+        Ok(prepared) => Some(prepared).filter(|_| is_read),
         Err(PublishError::Site(Problems(problems))) => {
-            checked.problems = problems;
+            let is_elsewhere = |problem: &Problem| is_read || problem.file != source.file;
+            checked.problems.extend(problems.into_iter().filter(is_elsewhere));
             None
         }
         Err(error) => return Err(error),
@@ -68,6 +72,8 @@ pub async fn check(
     let file = source.file.as_str();
     let database = match database {
         Ok(database) => database,
+        // Its URL may be one of the mistakes.
+        Err(_) if !is_read => return Ok(checked),
         Err(message) => {
             let line = Some(source.site.database.line);
             checked.problems.push(Problem::error(file, line, message, "start it, or mend [database] url"));

@@ -118,7 +118,8 @@ fn through(plan: &[Precision], collection: &str, table: &Table) -> Vec<String> {
 fn row(catalog: &Catalog, name: &str, key: &[String]) -> Result<(Table, String), NoRow> {
     let found = catalog.find(None, name).and_then(|table| Some((table, catalog.tables.get(table)?)));
     let Some((table, TableFacts { key: columns, .. })) = found else {
-        let known: Vec<&str> = catalog.tables.keys().map(|table| table.name.as_str()).collect();
+        let names = catalog.tables.keys().map(|table| table.name.as_str());
+        let known: Vec<&str> = names.filter(|name| !name.starts_with("sqlite_")).collect();
         return Err(NoRow(format!("there is no table `{name}`; the tables are: {}", known.join(", "))));
     };
     if columns.is_empty() {

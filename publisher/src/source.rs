@@ -37,6 +37,20 @@ impl Source {
     /// # Errors
     /// A file cannot be read, or the definition has mistakes.
     pub fn load(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, PublishError> {
+        match Self::read(file, env)? {
+            (source, problems) if problems.is_empty() => Ok(source),
+            (_, problems) => Err(Problems(problems).into()),
+        }
+    }
+
+    /// Reads a site with mistakes as far as it can be read.
+    ///
+    /// # Errors
+    /// There is no definition.
+    pub fn read(
+        file: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Vec<Problem>), PublishError> {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(file).map_err(|error| {
             let remedy = match error.kind() {
@@ -47,9 +61,8 @@ impl Source {
             };
             Problems(vec![Problem::error(&name, None, format!("cannot be read: {error}"), remedy)])
         })?;
-        let site = definition::parse(&name, &text, env)?;
+        let (site, mut problems) = definition::read(&name, &text, env);
         let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
-        let mut problems = Vec::new();
         let mut templates = BTreeMap::new();
         for (template, path) in files(&folder.join(&site.templates), &mut problems) {
             match read_template(&path) {
@@ -71,11 +84,7 @@ impl Source {
                 }
             }
         }
-        if problems.is_empty() {
-            Ok(Self { site, templates, static_files, file: name, folder })
-        } else {
-            Err(Problems(problems).into())
-        }
+        Ok((Self { site, templates, static_files, file: name, folder }, problems))
     }
 
     /// A path of `site.toml`, seen from where we are.

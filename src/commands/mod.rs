@@ -58,13 +58,15 @@ async fn new(dir: &Path, url: Option<&str>, format: Format) -> Result<()> {
 }
 
 async fn check(site: &Path, format: Format) -> Result<()> {
-    let source = wire::load(site)?;
+    let (source, problems) = wire::read(site)?;
+    let is_read = problems.is_empty();
     let bucket = Wired::open(site).await;
     let database = wire::open_database(&source).await;
     let database = database.as_deref().map_err(|error| whole(error));
     let consumer = bucket.as_ref().ok().map(|wired| wired.publisher.consumer.as_str());
-    let mut checked = edgepress_publisher::check::check(consumer, &source, database).await?;
-    if let Err(error) = bucket {
+    let mut checked = edgepress_publisher::check::check(consumer, &source, problems, database).await?;
+    // What cannot be read of the definition was told already.
+    if let Some(error) = bucket.err().filter(|_| is_read) {
         let line = Some(source.site.storage.line);
         checked.problems.push(Problem::error(&source.file, line, format!("{error:#}"), "mend [storage]"));
     }

@@ -12,7 +12,7 @@ mod words;
 
 use toml::de::DeTable;
 
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 use reader::Reader;
 
 pub use model::*;
@@ -22,6 +22,15 @@ pub use model::*;
 /// # Errors
 /// With every mistake found, each with its line and what to write instead.
 pub fn parse(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Site, Problems> {
+    match read(file_name, text, env) {
+        (site, problems) if problems.is_empty() => Ok(site),
+        (_, problems) => Err(Problems(problems)),
+    }
+}
+
+/// Parses a `site.toml` with mistakes as far as it can be: so that those elsewhere are found too.
+#[must_use]
+pub fn read(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Site, Vec<Problem>) {
     let mut reader = Reader::new(file_name, text, env);
     let (keys, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -30,7 +39,7 @@ pub fn parse(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) 
     let mut root = Reader::root(keys.get_ref());
     let site = sections::site(&mut reader, &mut root);
     reader.done(&root);
-    reader.finish().map(|()| site)
+    (site, reader.finish())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::words::{self, Wrong};
 use crate::nearest::nearest;
-use crate::problem::{Problem, Problems};
+use crate::problem::Problem;
 
 /// A value and the line it stands in.
 #[derive(Debug, Clone)]
@@ -76,9 +76,9 @@ impl<'a> Reader<'a> {
     }
 
     /// All mistakes in the order of their lines, if there are any.
-    pub(super) fn finish(mut self) -> Result<(), Problems> {
+    pub(super) fn finish(mut self) -> Vec<Problem> {
         self.problems.sort_by_key(|problem| problem.line);
-        if self.problems.is_empty() { Ok(()) } else { Err(Problems(self.problems)) }
+        self.problems
     }
 
     /// Reports a mistake.
