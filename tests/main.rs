@@ -17,6 +17,7 @@ mod live;
 mod mistakes;
 mod oracle;
 mod rows;
+mod schemas;
 mod serve;
 mod shop;
 mod small;
