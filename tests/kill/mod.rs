@@ -1,5 +1,6 @@
 //! A publisher killed at any moment: what was live stays whole, and the next publish finishes the work.
 
+mod servers;
 mod steps;
 mod watch;
 mod world;

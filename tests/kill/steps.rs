@@ -15,7 +15,7 @@ use super::world::{Act, Full, World};
 use crate::edits;
 use crate::support::{Random, Stop};
 
-const PLAIN: Options = Options {
+pub(super) const PLAIN: Options = Options {
     full: false,
     dry_run: false,
     yes: true,
@@ -26,7 +26,7 @@ const PLAIN: Options = Options {
     wait: None,
 };
 
-const ROWS: &str = "
+pub(super) const ROWS: &str = "
 INSERT INTO brand VALUES ('b0', 'Brand 0'), ('b1', 'Brand 1'), ('b2', 'Brand 2');
 INSERT INTO product VALUES ('p0', 'Product 0', 1, 'b0', 1), ('p1', 'Product 1', 2, 'b0', 1),
   ('p2', 'Product 2', 3, 'b1', 1), ('p3', 'Product 3', 4, 'b1', 0), ('p4', 'Product 4', 5, NULL, 1);
@@ -102,21 +102,21 @@ const STEPS: [Step; 16] = [
     step("rows renewed", "DELETE FROM variant; INSERT INTO variant VALUES ('s9', 'p2', 1, '')", PUBLISH),
 ];
 
-fn source() -> (crate::support::Site, Source) {
+pub(super) fn source() -> (crate::support::Site, Source) {
     let site = edits::site(edits::SCHEMA);
     let source = Source::load(&site.path("site.toml"), &|_| None).expect("the site is right");
     (site, source)
 }
 
 /// Nothing is missing or altered but what the next publish mends.
-fn check_stored(world: &World, place: &str) {
+pub(super) fn check_stored(world: &World, place: &str) {
     for bad in world.verify().into_iter().flat_map(|found| found.problems) {
         assert!(bad.problem.contains("`edgepress publish` finishes it"), "{place}: {bad:?}");
     }
 }
 
 /// The next publish gives what a full one does.
-fn check_publish(world: &World, source: &Source, expected: &Full, place: &str) {
+pub(super) fn check_publish(world: &World, source: &Source, expected: &Full, place: &str) {
     let live = world.live();
     let report = world.publish(source, place);
     assert_eq!(report.root, expected.root, "{place}: {report:?}");
@@ -125,7 +125,7 @@ fn check_publish(world: &World, source: &Source, expected: &Full, place: &str) {
     assert_eq!(report.full.is_none(), is_known, "{place}: {:?}", report.full);
 }
 
-fn check_whole(world: &World, place: &str) {
+pub(super) fn check_whole(world: &World, place: &str) {
     let verified = world.verify().expect("something is live");
     assert_eq!(verified.bad, 0, "{place}: {verified:?}");
 }
@@ -198,38 +198,54 @@ const SITES: u64 = 8;
 /// Publishers of each.
 const LIVES: u64 = 60;
 
+/// Edits, publishes, rolls back and kills whoever does it; how many were killed. `of` makes SQL that the
+/// database understands.
+pub(super) fn kill_at_random(
+    mut world: World,
+    source: &Source,
+    seed: u64,
+    lives: u64,
+    of: impl Fn(&str) -> String,
+) -> usize {
+    let (mut random, mut killed) = (Random(seed), 0);
+    for life in 0..lives {
+        let place = format!("seed {seed}, life {life}");
+        let edited: Vec<String> = (0..random.below(4)).map(|_| of(&edits::edit(&mut random))).collect();
+        if !edited.is_empty() {
+            world.sql(&format!("BEGIN; {}; COMMIT", edited.join("; ")));
+        }
+        let number = 1 + random.below(25) as usize;
+        let stop = if random.below(2) == 0 { Stop::Before(number) } else { Stop::After(number) };
+        let live = world.live();
+        let resume = live.as_ref().is_some_and(|live| live.state == State::Held);
+        let act = match (random.below(8), live) {
+            (0, Some(live)) if live.parent > 0 => Act::Rollback(live.parent),
+            (1, _) => Act::Publish(Options { full: true, resume, ..PLAIN }),
+            _ => Act::Publish(Options { resume, ..PLAIN }),
+        };
+        match world.act(source, act, Some(stop)) {
+            (None, _) => killed += 1,
+            (Some(Ok(_)), _) => {}
+            (Some(Err(error)), _) => panic!("{place}: {}", whole(&error)),
+        }
+        if life % 6 == 5 || life + 1 == lives {
+            check_stored(&world, &place);
+            let expected = world.full(source);
+            check_publish(&world, source, &expected, &place);
+            check_whole(&world, &place);
+        }
+    }
+    killed
+}
+
 #[test]
 fn publishers_killed_at_random_one_after_the_other_lose_nothing() {
     let (_site, source) = source();
     let killed = AtomicUsize::new(0);
     let run = |seed: u64| {
-        let mut random = Random(seed);
-        let mut world = World::new(&format!("{}{ROWS}", edits::SCHEMA));
-        for life in 0..LIVES {
-            let place = format!("seed {seed}, life {life}");
-            let edited: Vec<String> = (0..random.below(4)).map(|_| edits::edit(&mut random)).collect();
-            world.sql(&format!("BEGIN; {}; COMMIT", edited.join("; ")));
-            let number = 1 + random.below(25) as usize;
-            let stop = if random.below(2) == 0 { Stop::Before(number) } else { Stop::After(number) };
-            let live = world.live();
-            let resume = live.as_ref().is_some_and(|live| live.state == State::Held);
-            let act = match (random.below(8), live) {
-                (0, Some(live)) if live.parent > 0 => Act::Rollback(live.parent),
-                (1, _) => Act::Publish(Options { full: true, resume, ..PLAIN }),
-                _ => Act::Publish(Options { resume, ..PLAIN }),
-            };
-            match world.act(&source, act, Some(stop)) {
-                (None, _) => drop(killed.fetch_add(1, Ordering::Relaxed)),
-                (Some(Ok(_)), _) => {}
-                (Some(Err(error)), _) => panic!("{place}: {}", whole(&error)),
-            }
-            if life % 6 == 5 || life + 1 == LIVES {
-                check_stored(&world, &place);
-                let expected = world.full(&source);
-                check_publish(&world, &source, &expected, &place);
-                check_whole(&world, &place);
-            }
-        }
+        let world = World::new(&format!("{}{ROWS}", edits::SCHEMA));
+        let number = kill_at_random(world, &source, seed, LIVES, |sql| sql.to_owned());
+        killed.fetch_add(number, Ordering::Relaxed);
     };
     std::thread::scope(|scope| {
         let run = &run;

@@ -2,7 +2,6 @@
 //! processes that may be killed. Refuses to judge what comes of it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +10,7 @@ use edgepress_publisher::progress::Progress;
 use edgepress_publisher::{Options, PublishError, Publisher, Report, Source, Verified, rollback, verify};
 use edgepress_site::release::{Record, State};
 use edgepress_store::bucket::{Bucket as _, Headers, Memory, Put};
-use edgepress_store::database::Sqlite;
+use edgepress_store::database::{self, Database, servers};
 use edgepress_store::release::Releases;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
@@ -40,21 +39,32 @@ pub(super) struct Full {
 
 /// The database and the bucket at one moment.
 pub(super) struct World {
-    folder: tempfile::TempDir,
+    rows: Rows,
     runtime: Runtime,
-    /// Stays open, so that no other connection is the last one, which would tidy up while files are copied.
-    editor: SqliteConnection,
     pub(super) bucket: Arc<Memory>,
 }
 
-fn database(folder: &Path) -> String {
-    format!("sqlite:{}", folder.join("site.db").display())
+/// Where the rows are.
+enum Rows {
+    File {
+        folder: tempfile::TempDir,
+        /// Stays open, so that no other connection is the last one, which would tidy up while files are
+        /// copied.
+        editor: SqliteConnection,
+    },
+    Server {
+        url: String,
+    },
+}
+
+fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made")
 }
 
 impl World {
     fn open(folder: tempfile::TempDir, objects: BTreeMap<String, bytes::Bytes>) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
+        let runtime = runtime();
         let options = SqliteConnectOptions::new().filename(folder.path().join("site.db"));
         let options = options.create_if_missing(true).foreign_keys(false).disable_statement_logging();
         let bucket = Arc::new(Memory::new("memory:killed"));
@@ -65,7 +75,24 @@ impl World {
             }
             options.connect().await.expect("the file can be opened")
         });
-        Self { folder, runtime, editor, bucket }
+        Self { rows: Rows::File { folder, editor }, runtime, bucket }
+    }
+
+    /// The empty database of a server that a URL names, and an empty bucket.
+    pub(super) fn served(url: String, schema: &str) -> Self {
+        let bucket = Arc::new(Memory::new("memory:killed"));
+        let mut world = Self { rows: Rows::Server { url }, runtime: runtime(), bucket };
+        world.sql(schema);
+        world
+    }
+
+    /// The database, as a process of its own opens it.
+    async fn database(&self) -> Arc<dyn Database> {
+        let url = match &self.rows {
+            Rows::File { folder, .. } => format!("sqlite:{}", folder.path().join("site.db").display()),
+            Rows::Server { url } => url.clone(),
+        };
+        database::open(&url, None).await.expect("the database is there")
     }
 
     /// A new database of this schema, and an empty bucket.
@@ -76,11 +103,12 @@ impl World {
         world
     }
 
-    /// The same moment, to go on from in another way.
+    /// The same moment, to go on from in another way. (A server's database that is copied is another one.)
     pub(super) fn copy(&self) -> Self {
+        let Rows::File { folder: own, .. } = &self.rows else { panic!("only files are copied") };
         let folder = memory_folder();
         for name in ["site.db", "site.db-wal"] {
-            let from = self.folder.path().join(name);
+            let from = own.path().join(name);
             if from.exists() {
                 std::fs::copy(from, folder.path().join(name)).expect("there is room");
             }
@@ -89,7 +117,12 @@ impl World {
     }
 
     pub(super) fn sql(&mut self, sql: &str) {
-        let ran = self.runtime.block_on(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.editor));
+        let ran = match &mut self.rows {
+            Rows::File { editor, .. } => {
+                self.runtime.block_on(sqlx::raw_sql(AssertSqlSafe(sql)).execute(editor)).map(drop)
+            }
+            Rows::Server { url } => self.runtime.block_on(servers::execute(url, sql)),
+        };
         ran.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
@@ -115,8 +148,7 @@ impl World {
             match act {
                 Act::Rollback(number) => rollback(&publisher, number, None).await,
                 Act::Publish(options) => {
-                    let inner = Sqlite::open(&database(self.folder.path()), None).await;
-                    let inner = inner.expect("the database is there");
+                    let inner = self.database().await;
                     let database = StoppedDatabase { inner, writes: writes.clone(), captures: true };
                     publisher.publish(source, &database, options, &Progress::default()).await
                 }
@@ -144,7 +176,7 @@ impl World {
             ..self.publisher(&writes)
         };
         let report = writes.run(async {
-            let inner = Sqlite::open(&database(self.folder.path()), None).await.expect("it is there");
+            let inner = self.database().await;
             let database = StoppedDatabase { inner, writes: writes.clone(), captures: false };
             publisher.publish(source, &database, Options::default(), &Progress::default()).await
         });

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use edgepress_site::row::Columns;
 use edgepress_store::bucket::{Bucket, BucketError, Listed, Lock, Object, Put, Swap, Tag};
 use edgepress_store::database::capture::{Capture, Consumer, Installed, Intent, Reads, Status};
-use edgepress_store::database::{Database, DatabaseError, Snapshot, Sqlite};
+use edgepress_store::database::{Database, DatabaseError, Snapshot};
 use tokio::sync::Notify;
 
 /// Where the world stops: at a write, counted from 1.
@@ -148,7 +148,7 @@ impl Bucket for StoppedBucket {
 
 /// A database of which what is written to capture edits is counted.
 pub(crate) struct StoppedDatabase {
-    pub(crate) inner: Sqlite,
+    pub(crate) inner: Arc<dyn Database>,
     pub(crate) writes: Arc<Writes>,
     /// Whether edits are captured at all.
     pub(crate) captures: bool,
@@ -173,41 +173,47 @@ impl Database for StoppedDatabase {
     }
 }
 
+impl StoppedDatabase {
+    fn recorder(&self) -> &dyn Capture {
+        self.inner.capture().expect("every database of ours records edits")
+    }
+}
+
 #[async_trait]
 impl Capture for StoppedDatabase {
     async fn install(&self, consumer: &str, reads: &Reads) -> Result<Installed, DatabaseError> {
-        self.writes.write("install".to_owned(), self.inner.install(consumer, reads)).await
+        self.writes.write("install".to_owned(), self.recorder().install(consumer, reads)).await
     }
 
     async fn statements(&self, consumer: &str, reads: &Reads) -> Result<Vec<String>, DatabaseError> {
-        self.inner.statements(consumer, reads).await
+        self.recorder().statements(consumer, reads).await
     }
 
     async fn status(&self) -> Result<Status, DatabaseError> {
-        self.inner.status().await
+        self.recorder().status().await
     }
 
     async fn remove(&self) -> Result<bool, DatabaseError> {
-        self.writes.write("remove".to_owned(), self.inner.remove()).await
+        self.writes.write("remove".to_owned(), self.recorder().remove()).await
     }
 
     async fn is_behind(&self, consumer: &str) -> Result<bool, DatabaseError> {
-        self.inner.is_behind(consumer).await
+        self.recorder().is_behind(consumer).await
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {
-        Capture::consumer(&self.inner, consumer).await
+        self.recorder().consumer(consumer).await
     }
 
     async fn intend(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
-        self.writes.write("intend".to_owned(), self.inner.intend(consumer, intent)).await
+        self.writes.write("intend".to_owned(), self.recorder().intend(consumer, intent)).await
     }
 
     async fn consume(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
-        self.writes.write("consume".to_owned(), self.inner.consume(consumer, intent)).await
+        self.writes.write("consume".to_owned(), self.recorder().consume(consumer, intent)).await
     }
 
     async fn prune(&self, most: u64) -> Result<(), DatabaseError> {
-        self.writes.write("prune".to_owned(), self.inner.prune(most)).await
+        self.writes.write("prune".to_owned(), self.recorder().prune(most)).await
     }
 }

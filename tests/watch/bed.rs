@@ -96,7 +96,7 @@ impl Bed {
         let bucket = Arc::new(Memory::new("memory:full"));
         let publisher =
             Publisher { releases: Releases::new(bucket, 1 << 20), objects: None, ..self.publisher() };
-        let inner = self.open();
+        let inner = Arc::new(self.open());
         let database = StoppedDatabase { inner, writes: Writes::new(None), captures: false };
         let (source, options) = (self.source(), Options { keep_going: true, ..Options::default() });
         let progress = Progress::default();
