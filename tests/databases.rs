@@ -238,6 +238,65 @@ fn an_include_is_one_query_for_a_batch_of_rows() {
     assert!(few < many && many <= few + 8 * 4 + 40, "{few} statements for 2,000 rows, {many} for 6,000");
 }
 
+/// Whether a check finds no mistake, and what it says.
+fn checks(site: &Site, url: &str) -> (bool, String) {
+    let toml = site.read("site.toml");
+    let (start, rest) = toml.split_once("[database]\nurl = \"").expect("it has a database");
+    let (_, end) = rest.split_once('"').expect("the URL ends");
+    site.write("site.toml", &format!("{start}[database]\nurl = \"{url}\"{end}"));
+    let ran = site.run("check");
+    (ran.code == Some(0), ran.text())
+}
+
+#[test]
+fn servers_are_reached_by_tls_and_known_by_their_certificates() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let (postgres, postgres_authority) = runtime.block_on(servers::postgres_with_tls());
+    let (mariadb, mariadb_authority) = runtime.block_on(servers::mariadb_with_tls());
+    let table = "CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER)";
+    for (server, [mode, root], [weak, strong], own, other) in [
+        (
+            &postgres,
+            ["sslmode", "sslrootcert"],
+            ["require", "verify-full"],
+            &postgres_authority,
+            &mariadb_authority,
+        ),
+        (
+            &mariadb,
+            ["ssl-mode", "ssl-ca"],
+            ["REQUIRED", "VERIFY_IDENTITY"],
+            &mariadb_authority,
+            &postgres_authority,
+        ),
+    ] {
+        let url = runtime.block_on(server.database());
+        runtime.block_on(servers::execute(&url, table)).expect("it is a database");
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        let (is_right, said) = checks(&site, &format!("{url}?{mode}={weak}"));
+        assert!(is_right, "{said}");
+        let (is_right, said) = checks(&site, &format!("{url}?{mode}={strong}&{root}={}", own.display()));
+        assert!(is_right, "{said}");
+        let (is_right, said) = checks(&site, &format!("{url}?{mode}={strong}&{root}={}", other.display()));
+        assert!(
+            !is_right && said.contains("cannot open the database") && said.contains("certificate"),
+            "{said}"
+        );
+        let elsewhere =
+            format!("{}?{mode}={strong}&{root}={}", url.replace("127.0.0.1", "localhost"), own.display());
+        let (is_right, said) = checks(&site, &elsewhere);
+        assert!(!is_right && said.contains("certificate"), "the name is not the certificate's: {said}");
+    }
+    // Servers that do not speak it.
+    for (is_postgres, mode) in [(true, "sslmode=require"), (false, "ssl-mode=REQUIRED")] {
+        let (url, execute) = served(is_postgres);
+        execute(table);
+        let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+        let (is_right, said) = checks(&site, &format!("{url}?{mode}"));
+        assert!(!is_right && said.to_lowercase().contains("tls"), "{said}");
+    }
+}
+
 /// A site of one table.
 fn one(url: &str, query: &str, path: &str) -> Site {
     let site = Site::empty();

@@ -38,21 +38,35 @@ pub struct Server {
 /// It cannot be started.
 pub async fn postgres() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let (folder, port) = (folder("postgres"), free_port());
-        let data = folder.join("data");
-        let mut init = as_user("postgres", &program("initdb"));
-        run(init
-            .args(["-A", "trust", "-U", "edgepress", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
-            .arg(&data));
-        let mut server = as_user("postgres", &program("postgres"));
-        server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(&folder);
-        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"]);
-        server.args(["-c", "shared_preload_libraries=pg_stat_statements"]);
-        Server::start(folder, &server, "QUIT", format!("postgres://edgepress@127.0.0.1:{port}/"), "postgres")
-    });
+    let server = SERVER.get_or_init(|| start_postgres(folder("postgres"), &[]));
     server.wait().await;
     server
+}
+
+/// A PostgreSQL server that speaks TLS, and the certificate of the authority that vouches for it.
+///
+/// # Panics
+/// It cannot be started.
+pub async fn postgres_with_tls() -> (Server, PathBuf) {
+    let folder = folder("postgres");
+    let [authority, certificate, key] = certificates(&folder, "postgres");
+    let of = |name: &str, file: &Path| format!("{name}={}", file.display());
+    let [certificate, key] = [of("ssl_cert_file", &certificate), of("ssl_key_file", &key)];
+    let server = start_postgres(folder, &["-c", "ssl=on", "-c", &certificate, "-c", &key]);
+    server.wait().await;
+    (server, authority)
+}
+
+fn start_postgres(folder: PathBuf, settings: &[&str]) -> Server {
+    let (data, port) = (folder.join("data"), free_port());
+    let mut init = as_user("postgres", &program("initdb"));
+    init.args(["-A", "trust", "-U", "edgepress", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
+    run(init.arg(&data));
+    let mut server = as_user("postgres", &program("postgres"));
+    server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(&folder);
+    server.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"]);
+    server.args(["-c", "shared_preload_libraries=pg_stat_statements"]).args(settings);
+    Server::start(folder, &server, "QUIT", format!("postgres://edgepress@127.0.0.1:{port}/"), "postgres")
 }
 
 /// The process's MariaDB server; started when first asked for.
@@ -61,29 +75,56 @@ pub async fn postgres() -> &'static Server {
 /// It cannot be started.
 pub async fn mariadb() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let (folder, port) = (folder("mysql"), free_port());
-        let data = format!("--datadir={}", folder.join("data").display());
-        let user = format!("--user={}", if is_root() { "mysql".to_owned() } else { user() });
-        run(Command::new(program("mariadb-install-db")).args([
-            "--no-defaults",
-            &data,
-            &user,
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-        ]));
-        let mut server = Command::new(program("mariadbd"));
-        server.args(["--no-defaults", &data, &user, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
-        server.arg(format!("--port={port}"));
-        server.arg(format!("--socket={}", folder.join("socket").display()));
-        // One that starts removes what it takes for its own leftovers there.
-        server.arg(format!("--tmpdir={}", folder.display()));
-        server.args(["--innodb-flush-log-at-trx-commit=0", "--max-connections=200"]);
-        server.args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"]);
-        Server::start(folder, &server, "KILL", format!("mysql://root@127.0.0.1:{port}/"), "mysql")
-    });
+    let server = SERVER.get_or_init(|| start_mariadb(folder("mysql"), &[]));
     server.wait().await;
     server
+}
+
+/// A MariaDB server that speaks TLS, and the certificate of the authority that vouches for it.
+///
+/// # Panics
+/// It cannot be started.
+pub async fn mariadb_with_tls() -> (Server, PathBuf) {
+    let folder = folder("mysql");
+    let [authority, certificate, key] = certificates(&folder, "mysql");
+    let of = |name: &str, file: &Path| format!("--{name}={}", file.display());
+    let server = start_mariadb(folder, &[&of("ssl-cert", &certificate), &of("ssl-key", &key)]);
+    server.wait().await;
+    (server, authority)
+}
+
+fn start_mariadb(folder: PathBuf, settings: &[&str]) -> Server {
+    let port = free_port();
+    let data = format!("--datadir={}", folder.join("data").display());
+    let user = format!("--user={}", if is_root() { "mysql".to_owned() } else { user() });
+    run(Command::new(program("mariadb-install-db")).args([
+        "--no-defaults",
+        &data,
+        &user,
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+    ]));
+    let mut server = Command::new(program("mariadbd"));
+    server.args(["--no-defaults", &data, &user, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
+    server.arg(format!("--port={port}"));
+    server.arg(format!("--socket={}", folder.join("socket").display()));
+    // One that starts removes what it takes for its own leftovers there.
+    server.arg(format!("--tmpdir={}", folder.display()));
+    server.args(["--innodb-flush-log-at-trx-commit=0", "--max-connections=200"]);
+    server.args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"]).args(settings);
+    Server::start(folder, &server, "KILL", format!("mysql://root@127.0.0.1:{port}/"), "mysql")
+}
+
+/// An authority's certificate, and a server's with its key, which `owner` may read: for 127.0.0.1.
+fn certificates(folder: &Path, owner: &str) -> [PathBuf; 3] {
+    const MAKE: &str = "cd \"$1\" && \
+        new() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj \"/CN=$1\" -keyout \"$1.key\" \"${@:2}\"; } && \
+        new authority -x509 -days 30 -out authority.crt && new server -out server.csr && \
+        openssl x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial -days 30 \
+            -extfile <(echo subjectAltName=IP:127.0.0.1) -out server.crt && \
+        chmod 600 server.key && { [ \"$(id -u)\" != 0 ] || chown \"$2\" server.key server.crt; }";
+    run(Command::new("bash").args(["-c", MAKE, "make"]).arg(folder).arg(owner));
+    ["authority.crt", "server.crt", "server.key"].map(|name| folder.join(name))
 }
 
 impl Server {
