@@ -2,8 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use edgepress_store::database::servers;
+use edgepress_publisher::progress::Progress;
+use edgepress_publisher::{Options, Prepared, Publisher, Session, Source};
+use edgepress_store::bucket::Memory;
+use edgepress_store::database::{self, servers};
+use edgepress_store::release::Releases;
 
 use crate::history::assert_whole;
 use crate::support::{Running, Site, live, tool};
@@ -202,8 +207,8 @@ query = "SELECT id, name, maker_id FROM item"
   path = "/items/{id}.json"
 "#;
 
-/// The statements that PostgreSQL counts while a site of so many items is published in full.
-fn statements(rows: u64) -> u64 {
+/// A site of so many items in PostgreSQL, which counts statements: its database's URL, and what runs SQL there.
+fn parts(rows: u64) -> (Site, String, impl Fn(&str)) {
     let (url, execute) = served(true);
     let numbers = format!("FROM generate_series(1, {rows}) n");
     execute(&format!(
@@ -219,16 +224,58 @@ fn statements(rows: u64) -> u64 {
     let head = "[site]\nname = \"Parts\"\nurl = \"http://parts.example\"\ntemplates = \"pages\"\n";
     let storage = "[storage]\nurl = \"file:bucket\"\nobjects = false\n";
     site.write("site.toml", &format!("{head}[database]\nurl = \"{url}\"\n{storage}{INCLUDED}"));
+    (site, url, execute)
+}
+
+/// How many statements a database of PostgreSQL's was given so far.
+fn count(url: &str) -> u64 {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let counted = "SELECT sum(calls)::bigint FROM pg_stat_statements WHERE dbid = \
+                   (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let count = runtime.block_on(servers::number(url, counted)).expect("the server counts");
+    u64::try_from(count).expect("it counts up")
+}
+
+/// The statements that PostgreSQL counts while a site of so many items is published in full.
+fn statements(rows: u64) -> u64 {
+    let (site, url, _execute) = parts(rows);
     site.json("publish");
-    let count = || {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-        let counted = "SELECT sum(calls)::bigint FROM pg_stat_statements WHERE dbid = \
-                       (SELECT oid FROM pg_database WHERE datname = current_database())";
-        runtime.block_on(servers::number(&url, counted)).expect("the server counts")
-    };
-    let before = count();
+    let before = count(&url);
     assert_eq!(site.json("publish --full")["rendered"], rows);
-    u64::try_from(count() - before).expect("counts grow")
+    count(&url) - before
+}
+
+#[test]
+fn an_edit_costs_few_statements() {
+    let (site, url, execute) = parts(100);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let database = runtime.block_on(database::open(&url, None)).expect("it can be opened");
+    let source = Source::load(&site.path("site.toml"), &|_| None).expect("the site is right");
+    let publisher = Publisher {
+        releases: Releases::new(Arc::new(Memory::new("memory:statements")), 1 << 20),
+        objects: None,
+        clock: Arc::new(|| 1_800_000_000_000),
+        writer: "writer".to_owned(),
+        consumer: "statements".to_owned(),
+        threads: 1,
+    };
+    let mut session = Session::new(publisher, Prepared::new(source).expect("the site is right"));
+    let mut publish = || {
+        let progress = Progress::default();
+        runtime.block_on(session.publish(&*database, Options::default(), &progress)).expect("it is released")
+    };
+    assert_eq!(publish().rendered, 100);
+    let mut fewest = u64::MAX;
+    for edit in 0..6 {
+        execute(&format!("UPDATE item SET name = 'edit {edit}' WHERE id = 7"));
+        let before = count(&url);
+        let report = publish();
+        // A new connection has settings of its own.
+        fewest = fewest.min(count(&url) - before);
+        assert_eq!((report.rendered, report.full), (1, None));
+    }
+    // The catalogue alone would be eight more, and every query that is described anew two.
+    assert!(fewest <= 36, "{fewest}");
 }
 
 #[test]

@@ -112,33 +112,48 @@ impl<'a> Consumer<'a> {
         prepared: &Prepared,
         live: Option<&Release>,
     ) -> Result<Moment, PublishError> {
+        let Some(capture) = self.database.capture() else {
+            return self.without_capture("the database records no edits".to_owned()).await;
+        };
         for _ in 0..TRIES {
-            let (impact, capture) = match self.install(known, prepared).await {
-                Ok(installed) => installed,
+            let (mut snapshot, impact) = match self.look(known, prepared).await {
+                Ok(found) => found,
                 Err(why) => return self.without_capture(why).await,
             };
-            let mut snapshot = self.database.snapshot().await.map_err(PublishError::Database)?;
-            let now = known.impact(&mut *snapshot, prepared).await;
-            if !now.is_ok_and(|now| Arc::ptr_eq(&now, &impact)) {
-                continue;
+            if !snapshot.is_captured(self.name, impact.reads()).await.unwrap_or(false) {
+                drop(snapshot);
+                if let Err(why) = self.install(capture, &impact).await {
+                    return self.without_capture(why).await;
+                }
+                snapshot = self.database.snapshot().await.map_err(PublishError::Database)?;
+                let now = known.impact(&mut *snapshot, prepared).await;
+                if !now.is_ok_and(|now| Arc::ptr_eq(&now, &impact)) {
+                    continue;
+                }
             }
             let (since, used) = self.since(capture, &mut *snapshot, live).await?;
-            let seen = snapshot.seen().await.map_err(PublishError::Database)?;
+            let seen = match &since {
+                Ok(since) => Some(since.changes.seen.clone()),
+                Err(_) => snapshot.seen().await.map_err(PublishError::Database)?,
+            };
             return Ok(Moment { snapshot, impact: Some(impact), since, seen, used });
         }
         self.without_capture("the schema keeps changing".to_owned()).await
     }
 
-    /// Sees to it that edits are recorded; or says why they are not.
-    async fn install(
+    /// A moment, and what the site's queries read of its schema.
+    async fn look(
         self,
         known: &mut Known,
         prepared: &Prepared,
-    ) -> Result<(Arc<Impact>, &'a dyn Capture), String> {
-        let capture = self.database.capture().ok_or("the database records no edits")?;
+    ) -> Result<(Box<dyn Snapshot>, Arc<Impact>), String> {
         let mut snapshot = self.database.snapshot().await.map_err(|error| whole(&error))?;
         let impact = known.impact(&mut *snapshot, prepared).await.map_err(|error| whole(&error))?;
-        drop(snapshot);
+        Ok((snapshot, impact))
+    }
+
+    /// Sees to it that edits are recorded; or says why they are not.
+    async fn install(self, capture: &dyn Capture, impact: &Impact) -> Result<(), String> {
         let installed = capture.install(self.name, impact.reads()).await.map_err(|error| {
             let error = whole(&error);
             tracing::warn!("edits cannot be recorded, so everything is made anew each time: {error}");
@@ -147,7 +162,7 @@ impl<'a> Consumer<'a> {
         for note in installed.notes {
             tracing::warn!("{note}");
         }
-        Ok((impact, capture))
+        Ok(())
     }
 
     /// The present moment, of which nothing more is known.

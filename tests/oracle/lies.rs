@@ -116,9 +116,10 @@ impl Database for Lying {
             pause.taken.notify_one();
             pause.edited.notified().await;
         }
-        let Some(lie) = self.lie else { return Ok(inner) };
+        let lie = self.lie.unwrap_or(Lie::Nothing);
         let queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Box::new(LyingSnapshot { inner, lie, queries }))
+        let is_first = self.pause.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        Ok(Box::new(LyingSnapshot { inner, lie, queries, is_first }))
     }
 
     async fn columns(&self, query: &str) -> Result<Columns, DatabaseError> {
@@ -181,6 +182,8 @@ struct LyingSnapshot {
     inner: Box<dyn Snapshot>,
     lie: Lie,
     queries: Vec<String>,
+    /// Whether another one is to follow in this publish: then it does not say that capture is in place.
+    is_first: bool,
 }
 
 impl LyingSnapshot {
@@ -252,6 +255,10 @@ impl Snapshot for LyingSnapshot {
 
     async fn tables(&mut self, query: &str) -> Result<std::collections::BTreeSet<Table>, DatabaseError> {
         self.inner.tables(query).await
+    }
+
+    async fn is_captured(&mut self, consumer: &str, reads: &Reads) -> Result<bool, DatabaseError> {
+        Ok(!self.is_first && self.inner.is_captured(consumer, reads).await?)
     }
 
     async fn changes(&mut self, seen: &Seen) -> Result<Changes, DatabaseError> {

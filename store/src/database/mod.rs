@@ -25,7 +25,7 @@ pub use mysql::Mysql;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
-use self::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
+use self::capture::{Capture, Catalog, Changes, Keys, Reads, Reference, Seen, Table};
 
 /// A failed operation on the database.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +150,12 @@ pub trait Snapshot: Send {
     /// The base tables that the database reads to answer `query`, as its own planner says; virtual tables
     /// among them.
     async fn tables(&mut self, query: &str) -> Result<BTreeSet<Table>, DatabaseError>;
+
+    /// Whether everything was in place at this moment that records what `consumer`, who reads `reads`, needs to
+    /// see. False when in doubt: [`Capture::install`] looks closer then.
+    async fn is_captured(&mut self, _consumer: &str, _reads: &Reads) -> Result<bool, DatabaseError> {
+        Ok(false)
+    }
 
     /// What changed since `seen`, up to this moment.
     async fn changes(&mut self, seen: &Seen) -> Result<Changes, DatabaseError>;

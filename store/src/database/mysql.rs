@@ -16,25 +16,22 @@ mod wrap;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use edgepress_site::row::{Columns, Row, Value};
-use edgepress_site::version::Version;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::mysql::MySqlRow;
 use sqlx::{
     AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _, Transaction,
     TypeInfo as _,
 };
-use tokio::sync::Mutex;
 
 use self::include::Joined;
 use self::open::{Opened, is_refused, message};
 use self::text::{order_terms, single_select};
-use self::types::{Described, Kind};
+use self::types::{Described, Kind, Sent};
 use self::version::Versions;
-use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
+use super::capture::{Capture, Catalog, Changes, Keys, Reads, Reference, Seen, Table};
 use super::keys::{check_keys, check_names, distinct_keys, failure, hand_out, refused};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
@@ -44,8 +41,6 @@ const BATCH_ROWS: usize = 500;
 const BATCH_BYTES: usize = 4 << 20;
 /// Parents asked for in one statement.
 const MOST_PARENTS: usize = 10_000;
-/// How many queries were prepared to see where their columns come from.
-static PREPARED: AtomicU64 = AtomicU64::new(0);
 /// Takes its snapshot now, not at the first read.
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
@@ -54,8 +49,7 @@ const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 pub struct Mysql {
     opened: Arc<Opened>,
     versions: Versions,
-    /// The schema under which each consumer's capture was last found in place.
-    found: Mutex<HashMap<String, Version>>,
+    found: capture::Found,
 }
 
 impl Mysql {
@@ -65,7 +59,7 @@ impl Mysql {
     /// When the URL names no database, when the server cannot be reached or refuses the user.
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
         let opened = Arc::new(open::open(url).await?);
-        Ok(Self { opened, versions: Versions::default(), found: Mutex::default() })
+        Ok(Self { opened, versions: Versions::default(), found: capture::Found::default() })
     }
 
     async fn begin(&self) -> Result<MysqlSnapshot, DatabaseError> {
@@ -73,8 +67,10 @@ impl Mysql {
         Ok(MysqlSnapshot {
             opened: Arc::clone(&self.opened),
             transaction,
+            found: self.found.clone(),
             described: HashMap::new(),
             catalog: None,
+            standing: None,
         })
     }
 }
@@ -103,9 +99,12 @@ impl Database for Mysql {
 struct MysqlSnapshot {
     opened: Arc<Opened>,
     transaction: Transaction<'static, sqlx::MySql>,
+    found: capture::Found,
     /// The queries seen so far.
     described: HashMap<String, Described>,
     catalog: Option<Arc<catalog::Schema>>,
+    /// How our tables stand; nothing within where capture is not installed.
+    standing: Option<Option<capture::Standing>>,
 }
 
 impl MysqlSnapshot {
@@ -114,9 +113,57 @@ impl MysqlSnapshot {
         if let Some(described) = self.described.get(query) {
             return Ok(described.clone());
         }
-        let described = describe(&mut self.transaction, query, true).await?;
+        let described = self.describe_any(query, true).await?;
         self.described.insert(query.to_owned(), described.clone());
         Ok(described)
+    }
+
+    /// The columns of `query`; `is_site` if it is the site's own, whose names are checked, and of which it is
+    /// looked where they come from. It is not prepared: what is known of a prepared statement's columns outlives
+    /// the schema.
+    async fn describe_any(&mut self, query: &str, is_site: bool) -> Result<Described, DatabaseError> {
+        if text::has_parameters(query) {
+            return Err(refused("the query has parameters (?): write their values"));
+        }
+        let connection = &mut *self.transaction;
+        let nothing = sqlx::raw_sql(AssertSqlSafe(wrap::nothing(query))).fetch_one(&mut *connection).await;
+        let nothing = nothing.map_err(|error| duplicate_name(&error).unwrap_or_else(|| failed(error)))?;
+        let names = || nothing.columns().iter().map(|column| column.name());
+        let columns: Columns = names().map(Arc::from).collect();
+        if is_site {
+            check_names(&columns)?;
+        }
+        let collations = AssertSqlSafe(wrap::collations(query, names()));
+        let collations = sqlx::raw_sql(collations).fetch_one(&mut *connection).await.map_err(failed)?;
+        let collations = pairs(&collations, columns.len()).map_err(failed)?;
+        let mut kinds = Vec::with_capacity(columns.len());
+        for (column, (charset, _)) in nothing.columns().iter().zip(&collations) {
+            kinds.push(Kind::of(column.name(), column.type_info().name(), charset)?);
+        }
+        let is_unsure = |(kind, (_, collation)): (&Kind, &(String, String))| kind.is_unsure(collation);
+        if is_site && kinds.iter().zip(&collations).any(is_unsure) {
+            // Only this tells where a column comes from. The digest makes it another statement whenever the
+            // schema is another one.
+            let digest = self.schema().await?.digest();
+            let sql = AssertSqlSafe(format!("/* {digest} */ {query}")).into_sql_str();
+            let connection = &mut *self.transaction;
+            let statement = connection.prepare(sql).await.map_err(failed)?;
+            catalog::refine(connection, statement.columns(), &mut kinds).await.map_err(failed)?;
+        }
+        Ok(Described { columns, kinds: kinds.into(), collations: collations.into() })
+    }
+
+    /// What `query` is once its columns have names that differ, and those columns.
+    async fn describe_keys(&mut self, query: String) -> Result<(String, Described), DatabaseError> {
+        if let Ok(described) = self.describe_any(&query, false).await {
+            return Ok((query, described));
+        }
+        // Two of them may be called the same: then only preparing it tells how many there are.
+        let sql = AssertSqlSafe(query.as_str()).into_sql_str();
+        let width = self.transaction.prepare(sql).await.map_err(failed)?.columns().len();
+        let query = wrap::numbered(&query, width);
+        let described = self.describe_any(&query, false).await?;
+        Ok((query, described))
     }
 
     async fn schema(&mut self) -> Result<Arc<catalog::Schema>, DatabaseError> {
@@ -128,6 +175,16 @@ impl MysqlSnapshot {
         let schema = Arc::new(schema);
         self.catalog = Some(Arc::clone(&schema));
         Ok(schema)
+    }
+
+    async fn standing(&mut self) -> Result<Option<capture::Standing>, DatabaseError> {
+        if let Some(standing) = &self.standing {
+            return Ok(standing.clone());
+        }
+        let schema = self.schema().await?;
+        let standing = capture::Standing::read(&mut self.transaction, Some(&schema)).await.map_err(failed)?;
+        self.standing = Some(standing.clone());
+        Ok(standing)
     }
 
     /// Runs an include for keys that are few enough; one list for each.
@@ -143,49 +200,14 @@ impl MysqlSnapshot {
         let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(joined.keys).fetch(&mut *self.transaction);
         while let Some(row) = rows.next().await {
             let row = row.map_err(failed)?;
-            let place = Kind::Int.value(&row, described.kinds.len())?;
+            let place = Kind::Int.value(&row, described.kinds.len(), Sent::Binary)?;
             let Value::Int(ordinal) = place else { continue };
             let list = usize::try_from(ordinal - 1).ok().and_then(|place| lists.get_mut(place));
-            list.ok_or_else(|| refused("the server gave a row to no parent"))?.push(described.row(&row)?.0);
+            list.ok_or_else(|| refused("the server gave a row to no parent"))?
+                .push(described.row(&row, Sent::Binary)?.0);
         }
         Ok(lists)
     }
-}
-
-/// The columns of `query`, a [`single_select`]; `is_site` if it is the site's own, whose names are checked. It
-/// is not prepared: what is known of a prepared statement's columns outlives the schema.
-async fn describe(
-    connection: &mut MySqlConnection,
-    query: &str,
-    is_site: bool,
-) -> Result<Described, DatabaseError> {
-    if text::has_parameters(query) {
-        return Err(refused("the query has parameters (?): write their values"));
-    }
-    let nothing = sqlx::raw_sql(AssertSqlSafe(wrap::nothing(query))).fetch_one(&mut *connection).await;
-    let nothing = nothing.map_err(|error| duplicate_name(&error).unwrap_or_else(|| failed(error)))?;
-    let names = || nothing.columns().iter().map(|column| column.name());
-    let columns: Columns = names().map(Arc::from).collect();
-    if is_site {
-        check_names(&columns)?;
-    }
-    let collations = AssertSqlSafe(wrap::collations(query, names()));
-    let collations = sqlx::raw_sql(collations).fetch_one(&mut *connection).await.map_err(failed)?;
-    let collations = pairs(&collations, columns.len()).map_err(failed)?;
-    let mut kinds = Vec::with_capacity(columns.len());
-    for (column, (charset, _)) in nothing.columns().iter().zip(&collations) {
-        kinds.push(Kind::of(column.name(), column.type_info().name(), charset)?);
-    }
-    let is_unsure = |(kind, (_, collation)): (&Kind, &(String, String))| kind.is_unsure(collation);
-    if kinds.iter().zip(&collations).any(is_unsure) {
-        // Only this tells where a column comes from. The number makes it another statement each time, prepared
-        // under the schema of now.
-        let number = PREPARED.fetch_add(1, Ordering::Relaxed);
-        let sql = AssertSqlSafe(format!("/* {number} */ {query}")).into_sql_str();
-        let statement = connection.prepare(sql).await.map_err(failed)?;
-        catalog::refine(connection, statement.columns(), &mut kinds).await.map_err(failed)?;
-    }
-    Ok(Described { columns, kinds: kinds.into(), collations: collations.into() })
 }
 
 /// What the server says of two columns of one name, with the remedy.
@@ -214,7 +236,7 @@ fn batches<'a>(
                 let Some(row) = rows.next().await else {
                     return Ok((!batch.is_empty()).then_some((batch, None)));
                 };
-                let (row, size) = described.row(&row.map_err(failed)?)?;
+                let (row, size) = described.row(&row.map_err(failed)?, Sent::Binary)?;
                 batch.push(row);
                 bytes += size;
             }
@@ -290,30 +312,45 @@ impl Snapshot for MysqlSnapshot {
         Ok(self.schema().await?.tables(&query))
     }
 
+    /// What is read of the information schema is later than this moment: a table that was captured anew in
+    /// between has another mark.
+    async fn is_captured(&mut self, consumer: &str, reads: &Reads) -> Result<bool, DatabaseError> {
+        let (schema, standing) = (self.schema().await?, self.standing().await?);
+        let of = (consumer, reads);
+        let is_in_place = capture::is_in_place(&mut self.transaction, &schema, standing.as_ref(), of);
+        let is_in_place = is_in_place.await.map_err(failed)?;
+        if is_in_place {
+            self.found.found(consumer, &schema);
+        }
+        Ok(is_in_place)
+    }
+
     async fn changes(&mut self, seen: &Seen) -> Result<Changes, DatabaseError> {
-        let schema = self.schema().await?;
-        capture::changes(&mut self.transaction, &schema, seen).await.map_err(failed)
+        let (schema, standing) = (self.schema().await?, self.standing().await?);
+        capture::changes(&mut self.transaction, &schema, standing, seen).await.map_err(failed)
     }
 
     async fn seen(&mut self) -> Result<Option<Seen>, DatabaseError> {
-        let schema = self.schema().await?;
-        capture::seen(&mut self.transaction, &schema).await.map_err(failed)
+        Ok(self.standing().await?.map(|standing| standing.moment.seen()))
     }
 
     async fn keys(&mut self, query: &str, most: usize) -> Result<Keys, DatabaseError> {
-        let query = single_select(query)?;
-        let sql = AssertSqlSafe(query.as_str()).into_sql_str();
-        let width = self.transaction.prepare(sql).await.map_err(failed)?.columns().len();
-        let query = wrap::numbered(&query, width);
-        let described = describe(&mut self.transaction, &query, false).await?;
+        let (query, described) = self.describe_keys(single_select(query)?).await?;
         let sql = AssertSqlSafe(wrap::distinct(&query, &described, most));
-        // Its text differs every time: kept, it would drive out those that are used again.
-        let rows = sqlx::query(sql).persistent(false).fetch_all(&mut *self.transaction);
-        let rows = rows.await.map_err(failed)?;
+        // Its text differs every time: prepared, it would have to be closed, and the server's late
+        // acknowledgement of that holds up the next statement by 40 ms.
+        let is_inexact = described.kinds.iter().any(|kind| kind.is_inexact_as_text());
+        let (rows, sent) = match is_inexact {
+            true => {
+                (sqlx::query(sql).persistent(false).fetch_all(&mut *self.transaction).await, Sent::Binary)
+            }
+            false => (sqlx::raw_sql(sql).fetch_all(&mut *self.transaction).await, Sent::Text),
+        };
+        let rows = rows.map_err(failed)?;
         if rows.len() > most {
             return Ok(Keys::TooMany);
         }
-        let keys = rows.iter().map(|row| Ok(described.row(row)?.0.values));
+        let keys = rows.iter().map(|row| Ok(described.row(row, sent)?.0.values));
         Ok(Keys::All(keys.collect::<Result<_, DatabaseError>>()?))
     }
 }

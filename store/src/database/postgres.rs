@@ -17,6 +17,7 @@ macro_rules! from_row {
 mod capture;
 mod catalog;
 mod lex;
+mod memory;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,8 @@ mod types;
 mod values;
 mod wrap;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,11 +35,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, Transaction};
 
+use self::capture::seen::Standing;
 use self::lex::{order_terms, single_select};
+use self::memory::Memory;
 use self::open::{Location, code, is_lock_missed, is_refused, located, message};
-use self::types::{Form, Type, Types};
+use self::types::{Form, Type};
 use self::wrap::{BEFORE_CHECKED, Described, Include};
-use super::capture::{Capture, Catalog, Changes, Keys, Reference, Seen, Table};
+use super::capture::{Capture, Catalog, Changes, Keys, Reads, Reference, Seen, Table};
 use super::keys::{check_keys, check_names, distinct_keys, failure, hand_out, refused};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
@@ -53,6 +56,7 @@ const PARENTS: usize = 1_000;
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+const SAVEPOINT: &str = "SAVEPOINT edgepress_start";
 /// Nothing that a snapshot does is kept from a statement that failed but what was there at its beginning.
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT edgepress_start";
 
@@ -60,8 +64,27 @@ const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT edgepress_start";
 #[derive(Debug)]
 pub struct Postgres {
     location: Location,
-    known: capture::Known,
+    memory: Memory,
+    /// What was captured when that was last looked at: it is locked before a snapshot is taken.
+    captured: Mutex<Vec<String>>,
+    known: Arc<capture::Known>,
 }
+
+/// What the first statement of a snapshot says, which takes it.
+struct Start {
+    /// The server's process.
+    process: i32,
+    /// The captured tables, and ours, as SQL text.
+    captured: Vec<String>,
+    /// Whether our tables are there, and may be read.
+    is_there: bool,
+    /// Differs whenever what is captured, or what captures it, was altered.
+    signature: String,
+    /// Differs whenever the schema was.
+    sign: String,
+}
+
+from_row!(Start: process, captured, is_there, signature, sign);
 
 impl Postgres {
     /// Opens the database that `url` (`postgres:` or `postgresql:`) names. TLS follows its `sslmode`.
@@ -69,15 +92,30 @@ impl Postgres {
     /// # Errors
     /// When the URL is not valid, the server cannot be reached or refuses us, or is too old.
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
-        Ok(Self { location: Location::open(url).await?, known: capture::Known::default() })
+        let location = Location::open(url).await?;
+        let (memory, captured, known) = (Memory::default(), Mutex::default(), Arc::default());
+        Ok(Self { location, memory, captured, known })
+    }
+
+    fn captured(&self) -> MutexGuard<'_, Vec<String>> {
+        // It is only a memory, and every write of it is one step.
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn begin(&self) -> Result<PostgresSnapshot, DatabaseError> {
         for _ in 0..LOCK_TRIES {
-            if let Some(snapshot) = self.try_begin().await? {
+            let locked = self.captured().clone();
+            let Some(snapshot) = self.try_begin(&locked).await? else {
+                tokio::time::sleep(LOCK_PAUSE).await;
+                let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
+                let captured = capture::captured_tables(connection).await.map_err(failed)?;
+                *self.captured() = captured;
+                continue;
+            };
+            self.captured().clone_from(&snapshot.start.captured);
+            if snapshot.start.captured.iter().all(|table| locked.contains(table)) {
                 return Ok(snapshot);
             }
-            tokio::time::sleep(LOCK_PAUSE).await;
         }
         Err(refused(
             "the captured tables are dropped and made again without a pause: no moment could be held",
@@ -86,18 +124,17 @@ impl Postgres {
 
     /// Locks what is captured against DDL and TRUNCATE, whose effects older snapshots see, and takes the
     /// snapshot only then; nothing if a table went away in between.
-    async fn try_begin(&self) -> Result<Option<PostgresSnapshot>, DatabaseError> {
-        let mut connection = self.location.pool.acquire().await.map_err(failed)?;
-        let tables = capture::captured_tables(&mut connection).await.map_err(failed)?;
+    async fn try_begin(&self, tables: &[String]) -> Result<Option<PostgresSnapshot>, DatabaseError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let mut transaction =
-            Transaction::begin(connection, Some(sqlx::SqlStr::from_static(begin))).await.map_err(failed)?;
+        let mut transaction = self.location.pool.begin_with(begin).await.map_err(failed)?;
         if !tables.is_empty() {
             let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
-            match transaction.execute(AssertSqlSafe(lock)).await {
+            match transaction.execute(sqlx::raw_sql(AssertSqlSafe(lock))).await {
                 Ok(_) => {}
-                // undefined_table, invalid_schema_name
-                Err(error) if matches!(code(&error).as_deref(), Some("42P01" | "3F000")) => return Ok(None),
+                // undefined_table, invalid_schema_name, insufficient_privilege
+                Err(error) if matches!(code(&error).as_deref(), Some("42P01" | "3F000" | "42501")) => {
+                    return Ok(None);
+                }
                 Err(error) if is_lock_missed(&error) => {
                     return Err(refused(format!(
                         "{}: a table is being altered or emptied by a transaction that does not end",
@@ -108,18 +145,25 @@ impl Postgres {
             }
         }
         // The first query takes the snapshot.
-        let start = "SELECT pg_backend_pid()::text; SAVEPOINT edgepress_start";
-        let row = sqlx::raw_sql(start).fetch_one(&mut *transaction).await.map_err(failed)?;
-        let process: String = row.try_get(0).map_err(failed)?;
+        let start = format!(
+            "SELECT pg_backend_pid() AS process, ARRAY({}) AS captured, {} AS is_there, {} AS signature, {} AS sign",
+            capture::CAPTURED,
+            capture::seen::IS_THERE,
+            capture::SIGNATURE,
+            memory::SIGN
+        );
+        let start: Start =
+            sqlx::query_as(AssertSqlSafe(start)).fetch_one(&mut *transaction).await.map_err(failed)?;
+        transaction.execute(sqlx::raw_sql(SAVEPOINT)).await.map_err(failed)?;
         Ok(Some(PostgresSnapshot {
             transaction: Some(transaction),
-            process: process.parse().unwrap_or_default(),
             has_system_identifier: self.location.has_system_identifier,
             pool: self.location.pool.clone(),
             state: State::Clean,
-            described: HashMap::new(),
-            types: Types::default(),
-            catalog: None,
+            schema: self.memory.under(&start.sign),
+            start,
+            known: Arc::clone(&self.known),
+            standing: None,
         }))
     }
 }
@@ -169,17 +213,17 @@ enum State {
 struct PostgresSnapshot {
     /// Taken only when this is dropped.
     transaction: Option<Transaction<'static, sqlx::Postgres>>,
-    /// The server's process that serves it.
-    process: i32,
+    start: Start,
     has_system_identifier: bool,
     pool: sqlx::PgPool,
     /// Unless it is clean, the transaction works again only when it is rolled back to its start, which keeps
     /// the snapshot.
     state: State,
-    /// What is known of the queries seen so far.
-    described: HashMap<String, Described>,
-    types: Types,
-    catalog: Option<Arc<Catalog>>,
+    /// What is known of the schema.
+    schema: Arc<memory::Known>,
+    known: Arc<capture::Known>,
+    /// How our tables stand; nothing within where capture is not installed.
+    standing: Option<Option<Standing>>,
 }
 
 /// A query that still runs then is cancelled: nobody waits for it.
@@ -193,7 +237,7 @@ impl Drop for PostgresSnapshot {
         if self.state != State::Busy {
             return;
         }
-        let (pool, process) = (self.pool.clone(), self.process);
+        let (pool, process) = (self.pool.clone(), self.start.process);
         runtime.spawn(async move {
             // As long as the connection is ours, the process serves nobody else.
             let cancelled = sqlx::query("SELECT pg_cancel_backend($1)").bind(process).execute(&pool).await;
@@ -226,7 +270,6 @@ impl PostgresSnapshot {
 
     /// A row that says the columns of `query`, a [`single_select`], whatever their names and types.
     async fn described_row(&mut self, query: &str) -> Result<Option<PgRow>, DatabaseError> {
-        self.check(query).await?;
         // As plain text: sqlx asks for no types then that it does not know, with statements that take the
         // place of this one.
         let sql = wrap::described(query);
@@ -256,13 +299,12 @@ impl PostgresSnapshot {
             .iter()
             .map(|column| column.type_info().oid().map_or(0, |oid| i64::from(oid.0)))
             .collect();
-        let mut types = std::mem::take(&mut self.types);
-        let learnt = types.learn(self.ready().await?, &numbers).await;
-        self.types = types;
-        learnt.map_err(failed)?;
+        let mut types = self.schema.types();
+        types.learn(self.ready().await?, &numbers).await.map_err(failed)?;
         self.settle();
+        self.schema.set_types(types.clone());
         let kind = |(column, number): (&sqlx::postgres::PgColumn, &i64)| {
-            self.types.find(*number).map_err(|shown| {
+            types.find(*number).map_err(|shown| {
                 let name = column.name();
                 refused(format!(
                     "column `{name}` has the type `{shown}`, which has no form in JSON: select {name}::text AS {name}"
@@ -274,12 +316,27 @@ impl PostgresSnapshot {
 
     /// The columns of `query`, a [`single_select`].
     async fn describe(&mut self, query: &str) -> Result<Described, DatabaseError> {
-        if let Some(described) = self.described.get(query) {
-            return Ok(described.clone());
+        if let Some(described) = self.schema.described(query) {
+            return Ok(described);
         }
+        self.check(query).await?;
         let described = self.describe_any(query, true).await?;
-        self.described.insert(query.to_owned(), described.clone());
+        self.schema.set_described(query, &described);
         Ok(described)
+    }
+
+    async fn standing(&mut self) -> Result<Option<Standing>, DatabaseError> {
+        if let Some(standing) = &self.standing {
+            return Ok(standing.clone());
+        }
+        let mut standing = None;
+        if self.start.is_there {
+            let has_identifier = self.has_system_identifier;
+            standing = Standing::read(self.ready().await?, has_identifier).await.map_err(failed)?;
+            self.settle();
+        }
+        self.standing = Some(standing.clone());
+        Ok(standing)
     }
 
     async fn describe_any(&mut self, query: &str, is_checked: bool) -> Result<Described, DatabaseError> {
@@ -432,12 +489,12 @@ impl Snapshot for PostgresSnapshot {
     }
 
     async fn catalog(&mut self) -> Result<Arc<Catalog>, DatabaseError> {
-        if let Some(catalog) = &self.catalog {
-            return Ok(Arc::clone(catalog));
+        if let Some(catalog) = self.schema.catalog() {
+            return Ok(catalog);
         }
         let catalog = catalog::read(self.ready().await?).await.map_err(failed)?.catalog;
         self.settle();
-        self.catalog = Some(Arc::clone(&catalog));
+        self.schema.set_catalog(&catalog);
         Ok(catalog)
     }
 
@@ -469,20 +526,25 @@ impl Snapshot for PostgresSnapshot {
         catalog::tables(&self.pool, query).await
     }
 
+    async fn is_captured(&mut self, consumer: &str, reads: &Reads) -> Result<bool, DatabaseError> {
+        let is_known = self.known.is_in_place(consumer, &self.start.signature, Some(reads));
+        if !is_known || !self.start.is_there {
+            return Ok(false);
+        }
+        let is_registered = capture::is_registered(self.ready().await?, consumer).await.map_err(failed)?;
+        self.settle();
+        Ok(is_registered)
+    }
+
     async fn changes(&mut self, seen: &Seen) -> Result<Changes, DatabaseError> {
-        let has_identifier = self.has_system_identifier;
-        let changes =
-            capture::seen::changes(self.ready().await?, has_identifier, seen).await.map_err(failed)?;
+        let standing = self.standing().await?;
+        let changes = capture::seen::changes(self.ready().await?, standing, seen).await.map_err(failed)?;
         self.settle();
         Ok(changes)
     }
 
     async fn seen(&mut self) -> Result<Option<Seen>, DatabaseError> {
-        let has_identifier = self.has_system_identifier;
-        let standing =
-            capture::seen::Standing::read(self.ready().await?, has_identifier).await.map_err(failed)?;
-        self.settle();
-        Ok(standing.map(|standing| standing.moment.seen()))
+        Ok(self.standing().await?.map(|standing| standing.moment.seen()))
     }
 
     async fn keys(&mut self, query: &str, most: usize) -> Result<Keys, DatabaseError> {

@@ -12,10 +12,12 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use edgepress_site::version::Version;
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use tokio::time::Instant;
@@ -23,8 +25,8 @@ use tokio::time::Instant;
 use self::names::{CONSUMER, INTENT, LOG};
 use self::plan::{Plan, Remembered, drops};
 use self::ranges::Ranges;
-use self::seen::{Moment, Standing};
-pub(super) use self::seen::{changes, seen};
+use self::seen::Moment;
+pub(super) use self::seen::{Standing, changes};
 use super::catalog::Schema;
 use super::open::message;
 use super::{Mysql, failed, refused};
@@ -43,6 +45,25 @@ const MOST_INTENTS: i64 = 64;
 /// What the owner should know about TRUNCATE.
 const NO_PROCESS: &str = "without the PROCESS privilege a TRUNCATE or ALTER TABLE of any table of the server counts \
     as a change of all tables: grant it, and only the one counts";
+
+/// The schema under which each consumer's capture was last found in place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found(Arc<Mutex<HashMap<String, Version>>>);
+
+impl Found {
+    pub(super) fn found(&self, consumer: &str, schema: &Schema) {
+        self.lock().insert(consumer.to_owned(), schema.digest());
+    }
+
+    fn is_found(&self, consumer: &str, schema: &Schema) -> bool {
+        self.lock().get(consumer) == Some(&schema.digest())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Version>> {
+        // It is only a memory, and every write of it is one step.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
 
 /// The server's errors that are told apart.
 mod number {
@@ -131,10 +152,11 @@ impl Mysql {
         &self,
         connection: &mut MySqlConnection,
         consumer: Option<(&str, &Reads)>,
-    ) -> Result<(Plan, Schema), sqlx::Error> {
+    ) -> Result<(Plan, Schema, Option<Standing>), sqlx::Error> {
         let schema = Schema::read(connection, &self.opened.schema).await?;
-        let remembered = remembered(connection, &schema).await?;
-        Ok((Plan::new(&schema, remembered.as_ref(), consumer), schema))
+        let standing = Standing::read(connection, Some(&schema)).await?;
+        let remembered = remembered(connection, standing.as_ref()).await?;
+        Ok((Plan::new(&schema, remembered.as_ref(), consumer), schema, standing))
     }
 }
 
@@ -142,12 +164,12 @@ impl Mysql {
 impl Capture for Mysql {
     async fn install(&self, consumer: &str, reads: &Reads) -> Result<Installed, DatabaseError> {
         let mut connection = self.opened.pool.acquire().await.map_err(failed)?;
-        let (plan, schema) = self.plan(&mut connection, Some((consumer, reads))).await.map_err(failed)?;
+        let (plan, schema, _) = self.plan(&mut connection, Some((consumer, reads))).await.map_err(failed)?;
         drop(connection);
         let mut installed = Installed { tables: Vec::new(), notes: plan.notes.clone() };
         if !plan.statements.is_empty() {
             let mut installing = Installing::begin(self).await?;
-            let (plan, _) =
+            let (plan, ..) =
                 self.plan(&mut installing.connection, Some((consumer, reads))).await.map_err(failed)?;
             let result = installing.run(&plan.statements).await;
             installing.end().await;
@@ -157,13 +179,13 @@ impl Capture for Mysql {
                 installed.notes.push(NO_PROCESS.to_owned());
             }
         }
-        self.found.lock().await.insert(consumer.to_owned(), schema.digest());
+        self.found.found(consumer, &schema);
         Ok(installed)
     }
 
     async fn statements(&self, consumer: &str, reads: &Reads) -> Result<Vec<String>, DatabaseError> {
         let mut connection = self.opened.pool.acquire().await.map_err(failed)?;
-        let (plan, _) = self.plan(&mut connection, Some((consumer, reads))).await.map_err(failed)?;
+        let (plan, ..) = self.plan(&mut connection, Some((consumer, reads))).await.map_err(failed)?;
         Ok(plan.statements)
     }
 
@@ -171,13 +193,9 @@ impl Capture for Mysql {
         let mut snapshot = self.begin().await?;
         let mut status = Status::default();
         let schema = snapshot.schema().await?;
+        let Some(standing) = snapshot.standing().await? else { return Ok(status) };
         let connection = &mut *snapshot.transaction;
-        let Some(remembered) = remembered(connection, &schema).await.map_err(failed)? else {
-            return Ok(status);
-        };
-        let Some(standing) = Standing::read(connection, &schema, None).await.map_err(failed)? else {
-            return Ok(status);
-        };
+        let remembered = remembered(connection, Some(&standing)).await.map_err(failed)?;
         let there = seen::there(connection, 0).await.map_err(failed)?;
         let mut waiting = Ranges::default();
         for (name, moments) in moments(connection, &standing).await.map_err(failed)? {
@@ -190,13 +208,9 @@ impl Capture for Mysql {
         }
         let counts =
             format!("SELECT source, COUNT(*) FROM {LOG} WHERE {} GROUP BY source", waiting.condition("id"));
-        let counts: Vec<(i64, i64)> = sqlx::query_as(AssertSqlSafe(counts))
-            .persistent(false)
-            .fetch_all(connection)
-            .await
-            .map_err(failed)?;
+        let counts: Vec<(i64, i64)> = seen::plain(connection, counts).await.map_err(failed)?;
         let counts: BTreeMap<i64, i64> = counts.into_iter().collect();
-        let plan = Plan::new(&schema, Some(&remembered), None);
+        let plan = Plan::new(&schema, remembered.as_ref(), None);
         for (name, columns) in &plan.captured {
             let source = standing.sources.iter().find(|source| source.name == *name);
             let waiting = source.and_then(|source| counts.get(&source.id)).copied().unwrap_or_default();
@@ -230,64 +244,65 @@ impl Capture for Mysql {
         if row.try_get::<Option<i64>, _>(1).map_err(failed)?.is_some_and(|last| last > then.high) {
             return Ok(true);
         }
-        let (plan, schema) = self.plan(&mut connection, None).await.map_err(failed)?;
-        let is_found = self.found.lock().await.get(consumer) == Some(&schema.digest());
-        if !is_found || !plan.statements.is_empty() {
+        let (plan, schema, standing) = self.plan(&mut connection, None).await.map_err(failed)?;
+        if !self.found.is_found(consumer, &schema) || !plan.statements.is_empty() {
             return Ok(true);
         }
-        let standing = Standing::read(&mut connection, &schema, Some(&then)).await.map_err(failed)?;
-        Ok(standing.is_none_or(|standing| {
-            let now = &standing.moment;
-            now.identity != then.identity
-                || now.lost != then.lost
-                || now.marks != then.marks
-                || !now.none_emptied_since(&then)
-                || standing.pruned > then.high
-                || !then.unseen(&standing.there).is_empty()
-        }))
+        let Some(mut standing) = standing else { return Ok(true) };
+        let unseen = standing.unseen(&mut connection, &then).await.map_err(failed)?;
+        let now = &standing.moment;
+        Ok(now.identity != then.identity
+            || now.lost != then.lost
+            || now.marks != then.marks
+            || !now.none_emptied_since(&then)
+            || standing.pruned > then.high
+            || !unseen.is_empty())
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {
-        let mut snapshot = self.begin().await?;
-        let connection = &mut *snapshot.transaction;
-        let consumed = format!("SELECT number, seen, state FROM {CONSUMER} WHERE name = ?");
-        let row = sqlx::query(AssertSqlSafe(consumed)).bind(consumer).fetch_optional(&mut *connection).await;
-        let row = match row {
+        // One statement: consumption and intents are of one moment.
+        let sql = format!(
+            "SELECT number, seen, state, 0 AS id FROM {CONSUMER} WHERE name = ? \
+             UNION ALL SELECT number, seen, state, id FROM {INTENT} WHERE consumer = ? ORDER BY id"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(consumer).bind(consumer);
+        let rows = match rows.fetch_all(&self.opened.pool).await {
             Err(error) if number_of(&error) == number::NO_SUCH_TABLE => return Ok(None),
-            row => row.map_err(failed)?,
+            rows => rows.map_err(failed)?,
         };
-        let Some(row) = row else { return Ok(None) };
+        let id = |row: &MySqlRow| row.try_get::<i64, _>(3).map_err(failed);
+        let Some((row, rows)) = rows.split_first() else { return Ok(None) };
+        if id(row)? != 0 {
+            return Ok(None);
+        }
         let is_consumed = row.try_get::<Option<i64>, _>(0).map_err(failed)?.is_some();
-        let consumed = if is_consumed { Some(intent(&row)?) } else { None };
-        let intents = format!("SELECT number, seen, state FROM {INTENT} WHERE consumer = ? ORDER BY id");
-        let rows = sqlx::query(AssertSqlSafe(intents)).bind(consumer).fetch_all(connection);
-        let intents = rows.await.map_err(failed)?.iter().map(intent).collect::<Result<_, _>>()?;
-        Ok(Some(Consumer { consumed, intents }))
+        let consumed = if is_consumed { Some(intent(row)?) } else { None };
+        Ok(Some(Consumer { consumed, intents: rows.iter().map(intent).collect::<Result<_, _>>()? }))
     }
 
     async fn intend(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
-        let mut transaction = self.opened.pool.begin().await.map_err(failed)?;
+        let mut connection = self.opened.pool.acquire().await.map_err(failed)?;
         let add = format!("INSERT INTO {INTENT} (consumer, number, seen, state) VALUES (?, ?, ?, ?)");
         let add = sqlx::query(AssertSqlSafe(add))
             .bind(consumer)
             .bind(release_number(intent)?)
             .bind(&intent.seen.0)
             .bind(&intent.state);
-        add.execute(&mut *transaction).await.map_err(|error| cannot_write(&error))?;
+        add.execute(&mut *connection).await.map_err(|error| cannot_write(&error))?;
         let last = format!(
             "SELECT id FROM {INTENT} WHERE consumer = ? ORDER BY id DESC LIMIT 1 OFFSET {MOST_INTENTS}"
         );
         let last: Option<i64> = sqlx::query_scalar(AssertSqlSafe(last))
             .bind(consumer)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *connection)
             .await
             .map_err(failed)?;
         if let Some(last) = last {
             let cut = format!("DELETE FROM {INTENT} WHERE consumer = ? AND id <= ?");
             let cut = sqlx::query(AssertSqlSafe(cut)).bind(consumer).bind(last);
-            cut.execute(&mut *transaction).await.map_err(|error| cannot_write(&error))?;
+            cut.execute(&mut *connection).await.map_err(|error| cannot_write(&error))?;
         }
-        transaction.commit().await.map_err(failed)
+        Ok(())
     }
 
     async fn consume(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
@@ -335,18 +350,31 @@ fn intent(row: &MySqlRow) -> Result<Intent, DatabaseError> {
     })
 }
 
+/// Whether everything is in place, as this connection sees it, so that `consumer` sees the edits of what it
+/// reads; and nothing is to be said of it.
+pub(super) async fn is_in_place(
+    connection: &mut MySqlConnection,
+    schema: &Schema,
+    standing: Option<&Standing>,
+    (consumer, reads): (&str, &Reads),
+) -> Result<bool, sqlx::Error> {
+    let remembered = remembered(connection, standing).await?;
+    let plan = Plan::new(schema, remembered.as_ref(), Some((consumer, reads)));
+    Ok(plan.statements.is_empty() && plan.notes.is_empty())
+}
+
 /// What our tables say of who reads what; nothing where they are not all there.
 async fn remembered(
     connection: &mut MySqlConnection,
-    schema: &Schema,
+    standing: Option<&Standing>,
 ) -> Result<Option<Remembered>, sqlx::Error> {
-    let Some(standing) = Standing::read(connection, schema, None).await? else { return Ok(None) };
+    let Some(standing) = standing else { return Ok(None) };
     let consumers = format!("SELECT name, reads_ FROM {CONSUMER}");
     let consumers: Vec<(String, String)> =
         sqlx::query_as(AssertSqlSafe(consumers)).fetch_all(connection).await?;
     Ok(Some(Remembered {
         consumers: consumers.into_iter().collect(),
-        sources: standing.sources,
+        sources: standing.sources.clone(),
         next: standing.next,
     }))
 }

@@ -12,7 +12,7 @@ use sqlx::mysql::{MySqlColumn, MySqlConnection};
 use sqlx::{Column as _, Row as _};
 
 use super::capture::ddl::RECORD_BODY;
-use super::capture::names::{is_our_table, is_our_trigger};
+use super::capture::names::{RECORD, is_our_table, is_our_trigger};
 use super::text::normal;
 use super::types::Kind;
 use crate::database::capture::{Catalog, Column, Dialect, Facts, Reference, Table, View};
@@ -32,14 +32,10 @@ const COLUMNS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR
     CAST(COLUMN_TYPE AS CHAR), CAST(CHARACTER_SET_NAME AS CHAR), CAST(COLLATION_NAME AS CHAR), \
     CAST(COALESCE(GENERATION_EXPRESSION, '') AS CHAR) FROM information_schema.COLUMNS \
     WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION";
-const KEYS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
-    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND INDEX_NAME = 'PRIMARY' \
-    ORDER BY TABLE_NAME, SEQ_IN_INDEX";
+/// The primary key, too.
 const UNIQUE: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(INDEX_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
-    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND NON_UNIQUE = 0 AND INDEX_NAME <> 'PRIMARY' \
+    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND NON_UNIQUE = 0 \
     ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX";
-const FUNCTIONS: &str = "SELECT CAST(ROUTINE_NAME AS CHAR) FROM information_schema.ROUTINES \
-    WHERE ROUTINE_SCHEMA = ? AND ROUTINE_TYPE = 'FUNCTION'";
 const REFERENCES: &str = "SELECT CAST(CONSTRAINT_NAME AS CHAR), CAST(TABLE_NAME AS CHAR), \
     CAST(COLUMN_NAME AS CHAR), CAST(REFERENCED_TABLE_NAME AS CHAR), CAST(REFERENCED_COLUMN_NAME AS CHAR) \
     FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = ? AND REFERENCED_TABLE_SCHEMA = TABLE_SCHEMA \
@@ -55,8 +51,10 @@ const CASCADES: &str = "SELECT CAST(r.TABLE_NAME AS CHAR), CAST(r.REFERENCED_TAB
 const TRIGGERS: &str = "SELECT CAST(TRIGGER_NAME AS CHAR), CAST(EVENT_OBJECT_TABLE AS CHAR), \
     CAST(EVENT_MANIPULATION AS CHAR), CAST(ACTION_STATEMENT AS CHAR) FROM information_schema.TRIGGERS \
     WHERE TRIGGER_SCHEMA = ? AND TRIGGER_NAME LIKE 'edgepress%'";
-const ROUTINES: &str = "SELECT CAST(COALESCE(ROUTINE_DEFINITION, '') AS CHAR) FROM information_schema.ROUTINES \
-    WHERE ROUTINE_SCHEMA = ? AND ROUTINE_NAME = 'edgepress_record'";
+/// All functions, and our procedure with its text.
+const ROUTINES: &str = "SELECT CAST(ROUTINE_NAME AS CHAR), CAST(ROUTINE_TYPE AS CHAR), CAST(IF(ROUTINE_NAME = \
+    'edgepress_record', COALESCE(ROUTINE_DEFINITION, ''), '') AS CHAR) FROM information_schema.ROUTINES \
+    WHERE ROUTINE_SCHEMA = ? AND (ROUTINE_TYPE = 'FUNCTION' OR ROUTINE_NAME = 'edgepress_record')";
 /// MariaDB's JSON is a text with a check; MySQL, which has the type, does not read `/*M! */`.
 const ORIGIN: &str = "SELECT CAST(COLUMN_TYPE AS CHAR), /*M!100201 EXISTS (SELECT 1 FROM \
     information_schema.CHECK_CONSTRAINTS k WHERE k.CONSTRAINT_SCHEMA = c.TABLE_SCHEMA AND \
@@ -152,14 +150,13 @@ impl Schema {
         let mut views = schema.read_tables(connection, &mut catalog).await?;
         schema.read_numbers(connection, &mut catalog).await?;
         schema.read_columns(connection, &mut catalog, &mut views).await?;
-        for (table, column) in texts::<2>(connection, KEYS, name).await?.into_iter().map(|[t, c]| (t, c)) {
-            if let Some(facts) = catalog.tables.get_mut(&schema.table(&table)) {
-                facts.key.push(column);
-            }
-        }
         let mut last = None;
         for [table, index, column] in texts::<3>(connection, UNIQUE, name).await? {
             let Some(facts) = catalog.tables.get_mut(&schema.table(&table)) else { continue };
+            if index == "PRIMARY" {
+                facts.key.push(column);
+                continue;
+            }
             if last.as_ref() != Some(&(table.clone(), index.clone())) {
                 facts.unique.push(Vec::new());
                 last = Some((table, index));
@@ -170,8 +167,6 @@ impl Schema {
         catalog.tables.values_mut().for_each(|facts| {
             facts.unique.retain(|set| set.iter().all(|column| !column.is_empty()));
         });
-        catalog.routines =
-            texts::<1>(connection, FUNCTIONS, name).await?.into_iter().map(|[name]| name).collect();
         for [view, query] in texts::<2>(connection, VIEWS, name).await? {
             let view = schema.table(&view);
             if let Some(columns) = views.remove(&view) {
@@ -184,10 +179,16 @@ impl Schema {
                 schema.triggers.push(FoundTrigger { name, table, event, body });
             }
         }
-        for [body] in texts::<1>(connection, ROUTINES, name).await? {
-            schema.any_record = true;
-            // Who may not see it sees nothing.
-            schema.has_record = body.is_empty() || body == RECORD_BODY;
+        for [name, kind, body] in texts::<3>(connection, ROUTINES, name).await? {
+            // Names of routines are compared without case.
+            if name.eq_ignore_ascii_case(RECORD) {
+                schema.any_record = true;
+                // Who may not see it sees nothing.
+                schema.has_record = body.is_empty() || body == RECORD_BODY;
+            }
+            if kind == "FUNCTION" {
+                catalog.routines.insert(name);
+            }
         }
         schema.catalog = Arc::new(catalog);
         Ok(schema)

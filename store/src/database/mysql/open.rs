@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _, MySqlPool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, MySqlPool};
 
 use crate::database::DatabaseError;
 
@@ -13,9 +13,11 @@ use crate::database::DatabaseError;
 const CONNECTIONS: u32 = 8;
 /// and how long one is waited for.
 const ACQUIRE: Duration = Duration::from_secs(10);
+/// One that served so recently is taken to be alive: asking costs a round trip each time.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// Prepared statements kept for each connection.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 512;
 
 /// Errors for which no statement is to blame: of memory, disk, limits of connections, a server that shuts
 /// down, networks, locks, and whatever was killed or took too long.
@@ -65,6 +67,10 @@ pub(super) async fn open(url: &str) -> Result<Opened, DatabaseError> {
     let pool = MySqlPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, of| {
+            Box::pin(async move { Ok(of.idle_for < RECENT || connection.ping().await.is_ok()) })
+        })
         .after_connect(|connection, _| Box::pin(set_up(connection)))
         .connect_with(options)
         .await

@@ -13,6 +13,13 @@ use super::refused;
 use super::text::quoted;
 use crate::database::DatabaseError;
 
+/// How a row was sent: of a prepared statement in binary, of plain text as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    Binary,
+    Text,
+}
+
 /// How a column's values are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -130,8 +137,13 @@ impl Kind {
         }
     }
 
+    /// Whether a value loses digits where it is sent as text.
+    pub(super) fn is_inexact_as_text(self) -> bool {
+        matches!(self, Self::Float | Self::Double)
+    }
+
     /// The value in `place` of a row.
-    pub(super) fn value(self, row: &MySqlRow, place: usize) -> Result<Value, DatabaseError> {
+    pub(super) fn value(self, row: &MySqlRow, place: usize, sent: Sent) -> Result<Value, DatabaseError> {
         let raw = row.try_get_raw(place).map_err(super::failed)?;
         let type_info = raw.type_info().into_owned();
         let is_unsigned = type_info.name().ends_with("UNSIGNED") || self == Self::Unsigned;
@@ -140,16 +152,17 @@ impl Kind {
         let is_bits = type_info.name() == "BIT";
         Ok(match self {
             Self::Null => Value::Null,
-            Self::Bool => match integer(bytes, is_unsigned) {
+            Self::Bool => match integer(bytes, is_unsigned, sent)? {
                 Value::Int(truth @ (0 | 1)) => Value::Bool(truth == 1),
                 _ => Value::Unreadable(
                     "it is a TINYINT(1), a truth value, but neither 0 nor 1: select it + 0".into(),
                 ),
             },
-            Self::Truth => Value::Bool(bytes.iter().any(|byte| *byte != 0)),
+            Self::Truth if is_bits => Value::Bool(bytes.iter().any(|byte| *byte != 0)),
+            Self::Truth => Value::Bool(integer(bytes, true, sent)? != Value::Int(0)),
             Self::Bits if is_bits => int(bytes.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte))),
-            Self::Bits => integer(bytes, true),
-            Self::Int | Self::Unsigned => integer(bytes, is_unsigned),
+            Self::Bits => integer(bytes, true, sent)?,
+            Self::Int | Self::Unsigned => integer(bytes, is_unsigned, sent)?,
             Self::Float | Self::Double => float(bytes)?,
             Self::Decimal | Self::Text | Self::LongText => Value::Text(text(bytes)?.into()),
             Self::Bytes | Self::LongBytes => Value::Bytes(bytes.into()),
@@ -183,13 +196,18 @@ fn text(bytes: &[u8]) -> Result<&str, DatabaseError> {
     std::str::from_utf8(bytes).map_err(|error| refused(format!("the server sent no UTF-8: {error}")))
 }
 
-/// Little-endian, as many bytes as the type has.
-fn integer(bytes: &[u8], is_unsigned: bool) -> Value {
+/// Digits; or little-endian, as many bytes as the type has.
+fn integer(bytes: &[u8], is_unsigned: bool, sent: Sent) -> Result<Value, DatabaseError> {
+    if sent == Sent::Text {
+        let digits = text(bytes)?;
+        let number = digits.parse().map(Value::Int).or_else(|_| digits.parse().map(int));
+        return number.map_err(|_| refused("the server sent no integer"));
+    }
     let is_negative = !is_unsigned && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
     let mut wide = [if is_negative { 0xff } else { 0 }; 8];
     let length = bytes.len().min(8);
     wide[..length].copy_from_slice(&bytes[..length]);
-    if is_unsigned { int(u64::from_le_bytes(wide)) } else { Value::Int(i64::from_le_bytes(wide)) }
+    Ok(if is_unsigned { int(u64::from_le_bytes(wide)) } else { Value::Int(i64::from_le_bytes(wide)) })
 }
 
 fn int(number: u64) -> Value {
@@ -235,11 +253,11 @@ pub(super) struct Described {
 
 impl Described {
     /// The first columns of a row, and about how much memory they take.
-    pub(super) fn row(&self, row: &MySqlRow) -> Result<(Row, usize), DatabaseError> {
+    pub(super) fn row(&self, row: &MySqlRow, sent: Sent) -> Result<(Row, usize), DatabaseError> {
         let mut size = size_of::<Row>() + self.kinds.len() * size_of::<Value>();
         let mut values = Vec::with_capacity(self.kinds.len());
         for (place, kind) in self.kinds.iter().enumerate() {
-            let value = kind.value(row, place)?;
+            let value = kind.value(row, place, sent)?;
             size += match &value {
                 Value::Text(text) => text.len(),
                 Value::Bytes(bytes) => bytes.len(),

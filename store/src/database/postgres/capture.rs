@@ -21,7 +21,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 use self::names::{CONSUMER, INTENT, LOG, STATE};
 use self::plan::{Plan, There};
-use self::seen::{Moment, Standing, UNSEEN, is_there};
+use self::seen::{Moment, Standing, is_there, unseen_by};
 use super::open::{code, is_lock_missed, message};
 use super::{Postgres, catalog, failed, refused};
 use crate::database::DatabaseError;
@@ -62,7 +62,7 @@ impl Known {
         self.lock().get(consumer).is_some_and(|known| known.quiet.as_deref() == Some(snapshot))
     }
 
-    fn is_in_place(&self, consumer: &str, signature: &str, reads: Option<&Reads>) -> bool {
+    pub(super) fn is_in_place(&self, consumer: &str, signature: &str, reads: Option<&Reads>) -> bool {
         self.lock().get(consumer).is_some_and(|known| {
             known.signature == signature && reads.is_none_or(|reads| *reads == known.reads)
         })
@@ -70,22 +70,22 @@ impl Known {
 }
 
 /// The tables that are captured and may be read, and our own, as SQL text.
-pub(super) async fn captured_tables(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-    let sql = "\
+pub(super) const CAPTURED: &str = "\
         SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND (\
             (c.relnamespace = to_regnamespace('edgepress_capture') AND c.relkind = 'r') OR c.oid IN (\
                 SELECT t.tgrelid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
                 WHERE p.pronamespace = to_regnamespace('edgepress_capture'))) \
         ORDER BY 1";
-    sqlx::query_scalar(sql).fetch_all(connection).await
+
+pub(super) async fn captured_tables(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(CAPTURED).fetch_all(connection).await
 }
 
 /// A text that differs whenever the captured tables, our triggers or any view were altered: made of the
 /// transactions that wrote their entries in the system catalogs.
-async fn signature(connection: &mut PgConnection) -> sqlx::Result<String> {
-    let sql = "\
-        WITH ours AS MATERIALIZED (SELECT t.oid, t.xmin, t.tgrelid, t.tgfoid FROM pg_trigger t \
+pub(super) const SIGNATURE: &str = "\
+        (WITH ours AS MATERIALIZED (SELECT t.oid, t.xmin, t.tgrelid, t.tgfoid FROM pg_trigger t \
             JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.pronamespace = to_regnamespace('edgepress_capture')), \
         parts(part) AS (\
             SELECT format('t%s.%s', oid, xmin) FROM ours \
@@ -96,8 +96,16 @@ async fn signature(connection: &mut PgConnection) -> sqlx::Result<String> {
             UNION ALL SELECT format('i%s.%s', inhrelid, xmin) FROM pg_inherits \
             UNION ALL SELECT format('e%s.%s', oid, xmin) FROM pg_enum \
             UNION ALL SELECT format('v%s.%s', oid, xmin) FROM pg_rewrite WHERE oid >= 16384) \
-        SELECT coalesce(md5(string_agg(part, ',' ORDER BY part)), '') FROM parts";
-    sqlx::query_scalar(sql).fetch_one(connection).await
+        SELECT coalesce(md5(string_agg(part, ',' ORDER BY part)), '') FROM parts)";
+
+async fn signature(connection: &mut PgConnection) -> sqlx::Result<String> {
+    sqlx::query_scalar(AssertSqlSafe(format!("SELECT {SIGNATURE}"))).fetch_one(connection).await
+}
+
+/// Whether our tables, which are there, know this consumer.
+pub(super) async fn is_registered(connection: &mut PgConnection, consumer: &str) -> sqlx::Result<bool> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM {CONSUMER} WHERE name = $1)");
+    sqlx::query_scalar(AssertSqlSafe(sql)).bind(consumer).fetch_one(connection).await
 }
 
 /// What must still be as it was when the plan was made.
@@ -226,12 +234,13 @@ impl Postgres {
         if !self.known.is_in_place(consumer, &signature, Some(reads)) {
             return Ok(false);
         }
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM {CONSUMER} WHERE name = $1)");
-        let is_registered = sqlx::query_scalar(AssertSqlSafe(sql)).bind(consumer).fetch_one(connection);
-        Ok(is_registered.await.unwrap_or(false))
+        Ok(is_registered(connection, consumer).await.unwrap_or(false))
     }
 
     async fn standing(&self, connection: &mut PgConnection) -> Result<Option<Standing>, DatabaseError> {
+        if !is_there(connection).await.map_err(failed)? {
+            return Ok(None);
+        }
         Standing::read(connection, self.location.has_system_identifier).await.map_err(failed)
     }
 
@@ -258,9 +267,16 @@ impl Postgres {
         Self::is_anything_unseen(connection, &then).await.map_err(failed)
     }
 
+    /// Runs a statement about an intent; how many rows it touched.
+    async fn remember(&self, sql: String, consumer: &str, intent: &Intent) -> Result<u64, DatabaseError> {
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(consumer).bind(number(intent)?);
+        let query = query.bind(&intent.seen.0).bind(&intent.state);
+        Ok(query.execute(&self.location.pool).await.map_err(failed)?.rows_affected())
+    }
+
     /// Whether something came that the snapshot has not seen.
     async fn is_anything_unseen(connection: &mut PgConnection, moment: &Moment) -> sqlx::Result<bool> {
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM {LOG} WHERE {UNSEEN})");
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {LOG} WHERE {})", unseen_by("$1"));
         sqlx::query_scalar(AssertSqlSafe(sql)).bind(&moment.snapshot).fetch_one(connection).await
     }
 }
@@ -318,9 +334,18 @@ impl Capture for Postgres {
         let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
         // As long as the snapshot stays the same, no transaction that wrote anything has ended. A replica's
         // does not say so.
-        let snapshot = "SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_snapshot()::text END";
-        let snapshot = sqlx::query_scalar(snapshot).fetch_one(&mut *connection);
-        let snapshot: String = snapshot.await.map_err(failed)?;
+        let look = format!(
+            "SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_snapshot()::text END, EXISTS (\
+             SELECT 1 FROM {CONSUMER}, LATERAL (SELECT seen::json ->> 'snapshot' AS seen) AS moment, {LOG} \
+             WHERE name = $1 AND {})",
+            unseen_by("moment.seen")
+        );
+        let look = sqlx::query_as(AssertSqlSafe(look)).bind(consumer).fetch_one(&mut *connection).await;
+        // Where our tables are not as they should be, the closer look tells.
+        let (snapshot, is_unseen): (String, bool) = look.unwrap_or_default();
+        if is_unseen {
+            return Ok(true);
+        }
         if !snapshot.is_empty() && self.known.is_quiet(consumer, &snapshot) {
             return Ok(false);
         }
@@ -332,17 +357,18 @@ impl Capture for Postgres {
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {
-        let connection = &mut *self.location.pool.acquire().await.map_err(failed)?;
-        if !is_there(connection).await.map_err(failed)? {
-            return Ok(None);
-        }
         // One statement: consumption and intents are of one moment.
         let sql = format!(
             "SELECT true, 0::bigint, number, seen, state FROM {CONSUMER} WHERE name = $1 \
              UNION ALL SELECT false, id, number, seen, state FROM {INTENT} WHERE consumer = $1 ORDER BY 1 DESC, 2"
         );
-        let rows =
-            sqlx::query(AssertSqlSafe(sql)).bind(consumer).fetch_all(connection).await.map_err(failed)?;
+        let rows = match sqlx::query(AssertSqlSafe(sql)).bind(consumer).fetch_all(&self.location.pool).await {
+            // undefined_table, invalid_schema_name, insufficient_privilege
+            Err(error) if matches!(code(&error).as_deref(), Some("42P01" | "3F000" | "42501")) => {
+                return Ok(None);
+            }
+            rows => rows.map_err(failed)?,
+        };
         let mut found = None;
         for row in rows {
             let intent = match row.try_get::<Option<i64>, _>(2).map_err(failed)? {
@@ -363,41 +389,24 @@ impl Capture for Postgres {
     }
 
     async fn intend(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
-        let mut transaction = self.location.pool.begin().await.map_err(failed)?;
-        let add = format!("INSERT INTO {INTENT} (consumer, number, seen, state) VALUES ($1, $2, $3, $4)");
-        sqlx::query(AssertSqlSafe(add))
-            .bind(consumer)
-            .bind(number(intent)?)
-            .bind(&intent.seen.0)
-            .bind(&intent.state)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        let cut = format!(
-            "DELETE FROM {INTENT} WHERE consumer = $1 AND id <= (SELECT id FROM {INTENT} \
-             WHERE consumer = $1 ORDER BY id DESC LIMIT 1 OFFSET {MOST_INTENTS})"
+        // Parts of one statement do not see what the others do.
+        let sql = format!(
+            "WITH added AS (INSERT INTO {INTENT} (consumer, number, seen, state) VALUES ($1, $2, $3, $4)) \
+             DELETE FROM {INTENT} WHERE consumer = $1 AND id <= (SELECT id FROM {INTENT} \
+             WHERE consumer = $1 ORDER BY id DESC LIMIT 1 OFFSET {MOST_INTENTS} - 1)"
         );
-        sqlx::query(AssertSqlSafe(cut)).bind(consumer).execute(&mut *transaction).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        self.remember(sql, consumer, intent).await.map(drop)
     }
 
     async fn consume(&self, consumer: &str, intent: &Intent) -> Result<(), DatabaseError> {
-        let mut transaction = self.location.pool.begin().await.map_err(failed)?;
-        let set = format!("UPDATE {CONSUMER} SET number = $2, seen = $3, state = $4 WHERE name = $1");
-        let result = sqlx::query(AssertSqlSafe(set))
-            .bind(consumer)
-            .bind(number(intent)?)
-            .bind(&intent.seen.0)
-            .bind(&intent.state)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        if result.rows_affected() == 0 {
-            return Err(refused(format!("nobody called {consumer} is registered here: publish again")));
+        let sql = format!(
+            "WITH forgotten AS (DELETE FROM {INTENT} USING {CONSUMER} WHERE consumer = $1 AND name = $1) \
+             UPDATE {CONSUMER} SET number = $2, seen = $3, state = $4 WHERE name = $1"
+        );
+        match self.remember(sql, consumer, intent).await? {
+            0 => Err(refused(format!("nobody called {consumer} is registered here: publish again"))),
+            _ => Ok(()),
         }
-        let forget = format!("DELETE FROM {INTENT} WHERE consumer = $1");
-        sqlx::query(AssertSqlSafe(forget)).bind(consumer).execute(&mut *transaction).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
     }
 
     async fn prune(&self, most: u64) -> Result<(), DatabaseError> {

@@ -17,6 +17,8 @@ use crate::database::DatabaseError;
 const CONNECTIONS: u32 = 8;
 /// How long to wait for one, or for the server to answer.
 const ACQUIRE: Duration = Duration::from_secs(10);
+/// One that served so recently is taken to be alive: asking costs a round trip each time.
+const RECENT: Duration = Duration::from_secs(1);
 /// The oldest server whose snapshots can be told apart (`pg_current_snapshot`, `xid8`).
 const OLDEST: i32 = 130_000;
 
@@ -64,6 +66,10 @@ impl Location {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE)
+            .test_before_acquire(false)
+            .before_acquire(|connection, of| {
+                Box::pin(async move { Ok(of.idle_for < RECENT || connection.ping().await.is_ok()) })
+            })
             .after_connect(|connection, _| Box::pin(pin_settings(connection)))
             .connect_lazy_with(options);
         Ok(Self { pool, has_system_identifier })

@@ -266,6 +266,80 @@ async fn altered_tables_are_read_as_they_are_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_a_schema_goes_with_every_change_of_it() {
+    let (url, database, other) = database(
+        "CREATE SCHEMA one; CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE DOMAIN price AS int;
+         CREATE TABLE t (id int NOT NULL, v text, m mood, p price, l mood[]); CREATE TABLE one.u (id int, v text);
+         CREATE TABLE parted (id int, v text) PARTITION BY RANGE (id); CREATE TABLE part (id int, v text);
+         CREATE VIEW w AS SELECT id, v FROM t; INSERT INTO t VALUES (1, 'a', 'glad', 2, '{sad}');
+         CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    )
+    .await;
+    let read = async |database: &Postgres| {
+        let mut snapshot = database.snapshot().await.unwrap();
+        let catalog = snapshot.catalog().await.unwrap();
+        let mut types = Vec::new();
+        for query in ["SELECT * FROM t", "SELECT * FROM w", "SELECT f() AS f"] {
+            types.push(values(database, query).await);
+        }
+        (catalog, format!("{types:?}"))
+    };
+    let mut before = read(&database).await;
+    for alter in [
+        "ALTER TABLE t ADD n int",
+        "ALTER TABLE t ALTER n TYPE bigint",
+        "ALTER TABLE t RENAME n TO m2",
+        "ALTER TABLE t DROP m2",
+        "ALTER TABLE one.u ALTER v TYPE text COLLATE \"C\"",
+        "ALTER TABLE t ADD g int GENERATED ALWAYS AS (id + 1) STORED",
+        "ALTER TABLE t ADD PRIMARY KEY (id)",
+        "ALTER TABLE t DROP CONSTRAINT t_pkey",
+        "CREATE UNIQUE INDEX t_v ON t (v)",
+        "DROP INDEX t_v",
+        "CREATE UNIQUE INDEX t_v ON t (v) WHERE id > 0; CREATE UNIQUE INDEX t_i ON t (id)",
+        "TRUNCATE t; INSERT INTO t VALUES (1, 'a', 'glad', 2, '{sad}')",
+        "ALTER TABLE t SET UNLOGGED",
+        "ALTER TABLE t SET LOGGED",
+        "ALTER TYPE mood ADD VALUE 'so' BEFORE 'sad'",
+        "ALTER TYPE mood RENAME VALUE 'so' TO 'so so'",
+        "CREATE OR REPLACE VIEW w AS SELECT id, v FROM t WHERE id > 0",
+        "ALTER VIEW w RENAME v TO v2",
+        "ALTER TABLE one.u RENAME TO u2",
+        "ALTER TABLE one.u2 SET SCHEMA public",
+        "CREATE TABLE one.y (id int); ALTER SCHEMA one RENAME TO two",
+        "CREATE TABLE two.x (id int)",
+        "DROP TABLE two.x",
+        "ALTER TABLE parted ATTACH PARTITION part FOR VALUES FROM (1) TO (9)",
+        "ALTER TABLE parted DETACH PARTITION part",
+        "CREATE TABLE child () INHERITS (t)",
+        "ALTER TABLE child NO INHERIT t",
+        "DROP FUNCTION f; CREATE FUNCTION f() RETURNS bool LANGUAGE sql AS 'SELECT true'",
+        "CREATE FUNCTION f2() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER FUNCTION f2 RENAME TO f3",
+        "ALTER FUNCTION f3 SET SCHEMA two; CREATE SCHEMA three; ALTER FUNCTION two.f3 RENAME TO f4",
+        "CREATE MATERIALIZED VIEW mv AS SELECT * FROM t",
+        "BEGIN; ALTER TABLE t ADD a int; ALTER TABLE t DROP a; ALTER TABLE t ADD b int; COMMIT",
+    ] {
+        other.execute(alter).await;
+        let now = read(&database).await;
+        let fresh = read(&Postgres::open(&url).await.unwrap()).await;
+        assert_eq!(now, fresh, "{alter}");
+        assert_ne!(now, before, "{alter}");
+        before = now;
+    }
+    // The first one notes that tables have no children any more.
+    other.execute("VACUUM ANALYZE").await;
+    before = read(&database).await;
+    // What does not concern it is no reason to read it again.
+    for other_than_that in
+        ["INSERT INTO t (id) VALUES (7); CREATE TEMP TABLE n (id int); DROP TABLE n", "VACUUM ANALYZE"]
+    {
+        other.execute(other_than_that).await;
+    }
+    assert!(Arc::ptr_eq(&read(&database).await.0, &before.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn large_rows_come_in_small_batches() {
     let (_, database, _other) = database(
         "CREATE TABLE t (id int, v text);

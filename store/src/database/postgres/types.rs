@@ -60,7 +60,7 @@ struct Entry {
 from_row!(Entry: number, schema, name, kind, category, base, element, shown, labels);
 
 /// The types asked for so far, by their number.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Types {
     entries: HashMap<i64, Entry>,
 }

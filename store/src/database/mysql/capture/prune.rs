@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use super::names::{LOG, STATE, change_table};
 use super::ranges::Ranges;
 use super::seen::{Moment, Standing, there};
-use super::{cannot_write, moments};
+use super::{cannot_write, moments, number, number_of};
 use crate::database::DatabaseError;
 use crate::database::mysql::text::quoted;
 use crate::database::mysql::{Mysql, failed};
@@ -48,11 +48,12 @@ fn prunable(all: &Ranges, moments: &[Moment], most: u64) -> (Ranges, bool) {
 impl Mysql {
     async fn prunable(&self, most: u64) -> Result<Option<Prunable>, DatabaseError> {
         let mut snapshot = self.begin().await?;
-        let schema = snapshot.schema().await?;
         let connection = &mut *snapshot.transaction;
-        let Some(standing) = Standing::read(connection, &schema, None).await.map_err(failed)? else {
-            return Ok(None);
+        let standing = match Standing::read(connection, None).await {
+            Err(error) if number_of(&error) == number::NO_SUCH_TABLE => return Ok(None),
+            standing => standing.map_err(failed)?,
         };
+        let Some(standing) = standing else { return Ok(None) };
         let all = there(connection, 0).await.map_err(failed)?;
         let moments: Vec<Moment> =
             moments(connection, &standing).await.map_err(failed)?.into_values().flatten().collect();

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sqlx::mysql::MySqlConnection;
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{AssertSqlSafe, FromRow, Row as _};
 
 use super::ddl::images;
 use super::names::{LOG, SOURCE, STATE};
@@ -24,7 +24,7 @@ const CLOCK_STEP: u64 = 2;
 
 /// What [`Seen`] holds, as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Moment {
+pub(in super::super) struct Moment {
     /// Made at random when capture was installed.
     pub(super) identity: String,
     /// No change with a higher number was seen,
@@ -52,7 +52,7 @@ impl Moment {
         }
     }
 
-    pub(super) fn seen(&self) -> Seen {
+    pub(in super::super) fn seen(&self) -> Seen {
         Seen(serde_json::to_string(self).expect("numbers and texts are valid JSON"))
     }
 
@@ -84,34 +84,33 @@ pub(super) struct Source {
 
 /// How our tables stand at one moment.
 #[derive(Debug, Clone)]
-pub(super) struct Standing {
-    pub(super) moment: Moment,
+pub(in super::super) struct Standing {
+    pub(in super::super) moment: Moment,
     /// The highest change that was deleted.
     pub(super) pruned: i64,
     pub(super) sources: Vec<Source>,
     /// The number of the table captured next.
     pub(super) next: i64,
-    /// The changes that are there, from where they were asked for.
+    /// The changes that are there with higher numbers than this one.
+    from: i64,
     pub(super) there: Ranges,
 }
 
 impl Standing {
-    /// Nothing where capture is not installed. Of the changes, those after what `then` saw without a gap,
-    /// or, without it, after those that are settled.
-    pub(super) async fn read(
+    /// Nothing where capture is not installed. Without a schema no marks are known. Of the changes, those that
+    /// are not settled.
+    pub(in super::super) async fn read(
         connection: &mut MySqlConnection,
-        schema: &Schema,
-        then: Option<&Moment>,
+        schema: Option<&Schema>,
     ) -> Result<Option<Self>, sqlx::Error> {
-        if !is_there(schema) {
+        if schema.is_some_and(|schema| !is_there(schema)) {
             return Ok(None);
         }
         let state = format!("SELECT identity, pruned, lost, next, settled FROM {STATE}");
         let row = sqlx::query(AssertSqlSafe(state)).fetch_optional(&mut *connection).await?;
         let Some(row) = row else { return Ok(None) };
         let (pruned, settled): (i64, i64) = (row.try_get(1)?, row.try_get(4)?);
-        let from = then.map_or(settled, |then| then.level().min(settled));
-        let there = there(connection, from).await?;
+        let there = there(connection, settled).await?;
         let high = there.last().unwrap_or_default().max(pruned).max(settled);
         let mut standing = Self {
             moment: Moment {
@@ -120,11 +119,12 @@ impl Standing {
                 gaps: there.gaps(settled + 1, high),
                 lost: row.try_get(2)?,
                 marks: BTreeMap::new(),
-                emptied: schema.emptied.clone(),
+                emptied: schema.and_then(|schema| schema.emptied.clone()),
             },
             pruned,
             sources: Vec::new(),
             next: row.try_get(3)?,
+            from: settled,
             there,
         };
         if standing.moment.gaps.0.len() > MOST_GAPS {
@@ -136,19 +136,34 @@ impl Standing {
         Ok(Some(standing))
     }
 
+    /// Which changes `then` has not seen.
+    pub(super) async fn unseen(
+        &mut self,
+        connection: &mut MySqlConnection,
+        then: &Moment,
+    ) -> Result<Ranges, sqlx::Error> {
+        if then.level() < self.from {
+            self.from = then.level();
+            self.there = there(connection, self.from).await?;
+        }
+        Ok(then.unseen(&self.there))
+    }
+
     async fn read_sources(
         &mut self,
         connection: &mut MySqlConnection,
-        schema: &Schema,
+        schema: Option<&Schema>,
     ) -> Result<(), sqlx::Error> {
         let sources = format!("SELECT id, name, columns_ FROM {SOURCE} ORDER BY id");
         for row in sqlx::query(AssertSqlSafe(sources)).fetch_all(connection).await? {
             let (id, name, columns): (i64, String, String) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            let facts = schema.catalog.tables.get(&schema.table(&name));
-            let fingerprint = facts.map_or("none", |facts| facts.fingerprint.as_str());
-            let triggers = schema.triggers_of(id);
-            self.moment.marks.insert(name.clone(), format!("{id} {triggers} {fingerprint}"));
+            if let Some(schema) = schema {
+                let facts = schema.catalog.tables.get(&schema.table(&name));
+                let fingerprint = facts.map_or("none", |facts| facts.fingerprint.as_str());
+                let triggers = schema.triggers_of(id);
+                self.moment.marks.insert(name.clone(), format!("{id} {triggers} {fingerprint}"));
+            }
             let columns = serde_json::from_str(&columns).unwrap_or_default();
             self.sources.push(Source { id, name, columns });
         }
@@ -181,10 +196,21 @@ pub(super) async fn there(connection: &mut MySqlConnection, from: i64) -> Result
     islands.await.map(Ranges)
 }
 
+/// The rows of a statement whose text differs every time. It is not prepared: it would have to be closed, and
+/// the server's late acknowledgement of that holds up the next statement by 40 ms.
+pub(super) async fn plain<T>(connection: &mut MySqlConnection, sql: String) -> Result<Vec<T>, sqlx::Error>
+where
+    T: for<'r> FromRow<'r, MySqlRow>,
+{
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    rows.iter().map(T::from_row).collect()
+}
+
 /// What changed between `seen` and now, read in one transaction.
 pub(in super::super) async fn changes(
     connection: &mut MySqlConnection,
     schema: &Schema,
+    standing: Option<Standing>,
     seen: &Seen,
 ) -> Result<Changes, sqlx::Error> {
     let then = Moment::of(&seen.0);
@@ -195,16 +221,14 @@ pub(in super::super) async fn changes(
         tables: BTreeMap::new(),
         oldest: None,
     };
-    let Some(mut standing) = Standing::read(connection, schema, Some(&then)).await? else {
-        return Ok(changes);
-    };
+    let Some(mut standing) = standing else { return Ok(changes) };
     let none_emptied = standing.moment.none_emptied_since(&then);
     if none_emptied && standing.moment.emptied.is_some() {
         standing.moment.emptied.clone_from(&then.emptied);
     }
     changes.seen = standing.moment.seen();
     changes.everything = standing.everything_since(&then);
-    let fresh = then.unseen(&standing.there);
+    let fresh = standing.unseen(connection, &then).await?;
     let counts = format!(
         "SELECT source, COUNT(*), CAST(MAX(is_whole) AS SIGNED), \
          CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS SIGNED) FROM {LOG} WHERE {} GROUP BY source",
@@ -212,7 +236,7 @@ pub(in super::super) async fn changes(
     );
     let counts: Vec<(i64, i64, i64, i64)> = match fresh.is_empty() {
         true => Vec::new(),
-        false => sqlx::query_as(AssertSqlSafe(counts)).persistent(false).fetch_all(connection).await?,
+        false => plain(connection, counts).await?,
     };
     let oldest = counts.iter().map(|(.., at)| *at).min();
     changes.oldest = oldest.and_then(|oldest| u64::try_from(oldest).ok());
@@ -233,12 +257,4 @@ pub(in super::super) async fn changes(
         }
     }
     Ok(changes)
-}
-
-/// What this moment has seen.
-pub(in super::super) async fn seen(
-    connection: &mut MySqlConnection,
-    schema: &Schema,
-) -> Result<Option<Seen>, sqlx::Error> {
-    Ok(Standing::read(connection, schema, None).await?.map(|standing| standing.moment.seen()))
 }

@@ -79,14 +79,11 @@ pub(super) fn sees(one: &str, other: &str) -> String {
 }
 
 impl Standing {
-    /// Nothing where capture is not installed, or nothing of it may be read.
+    /// Of our tables, which are there and may be read; nothing where nothing is in them.
     pub(in super::super) async fn read(
         connection: &mut PgConnection,
         has_system_identifier: bool,
     ) -> sqlx::Result<Option<Self>> {
-        if !is_there(connection).await? {
-            return Ok(None);
-        }
         let system = match has_system_identifier {
             true => "(SELECT system_identifier::text FROM pg_control_system())",
             false => "''",
@@ -151,12 +148,13 @@ impl Standing {
 }
 
 /// Whether our tables are there, and may be read.
-pub(super) async fn is_there(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let sql = "SELECT coalesce((SELECT has_schema_privilege(n.oid, 'USAGE') \
+pub(in super::super) const IS_THERE: &str = "coalesce((SELECT has_schema_privilege(n.oid, 'USAGE') \
                AND (SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT')), false) FROM pg_class c \
                     WHERE c.relnamespace = n.oid AND c.relname IN ('state', 'source', 'consumer', 'intent', 'log')) \
                FROM pg_namespace n WHERE n.nspname = 'edgepress_capture'), false)";
-    sqlx::query_scalar(sql).fetch_one(connection).await
+
+pub(super) async fn is_there(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar(AssertSqlSafe(format!("SELECT {IS_THERE}"))).fetch_one(connection).await
 }
 
 pub(super) async fn sources(connection: &mut PgConnection) -> sqlx::Result<Vec<Source>> {
@@ -172,17 +170,21 @@ pub(super) async fn sources(connection: &mut PgConnection) -> sqlx::Result<Vec<S
     Ok(rows.into_iter().map(source).collect())
 }
 
-/// Which entries of the log the snapshot in `$1` has not seen.
-pub(super) const UNSEEN: &str = "xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
-                                 AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)";
+/// Which entries of the log a snapshot, given as a text, has not seen.
+pub(super) fn unseen_by(snapshot: &str) -> String {
+    format!(
+        "xid >= pg_snapshot_xmin({snapshot}::text::pg_snapshot) \
+         AND NOT pg_visible_in_snapshot(xid, {snapshot}::text::pg_snapshot)"
+    )
+}
 
 /// What changed between `seen` and the moment of the connection's transaction.
 pub(in super::super) async fn changes(
     connection: &mut PgConnection,
-    has_system_identifier: bool,
+    standing: Option<Standing>,
     seen: &Seen,
 ) -> sqlx::Result<Changes> {
-    let Some(standing) = Standing::read(connection, has_system_identifier).await? else {
+    let Some(standing) = standing else {
         return Ok(Changes {
             seen: Seen(String::new()),
             everything: Some("edits of the database are not captured".to_owned()),
@@ -205,7 +207,8 @@ pub(in super::super) async fn changes(
     }
     let log = format!(
         "SELECT source, bool_or(whole), sum(edits)::bigint, floor(extract(epoch FROM min(at)) * 1000)::bigint \
-         FROM {LOG} WHERE {UNSEEN} GROUP BY source"
+         FROM {LOG} WHERE {} GROUP BY source",
+        unseen_by("$1")
     );
     let log: Vec<(i64, bool, i64, i64)> =
         sqlx::query_as(AssertSqlSafe(log)).bind(&then.snapshot).fetch_all(connection).await?;

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::names::{CHANGE_ID, CONSUMER, INTENT, LOG, PRUNED_ID, STATE, change_table};
 use super::plan::{Plan, There};
-use super::seen::{Moment, Standing, UNSEEN, sees};
+use super::seen::{Moment, Standing, sees, unseen_by};
 use super::{Postgres, catalog, failed};
 use crate::database::DatabaseError;
 use crate::database::capture::{Captured, Status};
@@ -52,7 +52,7 @@ async fn unseen(
     connection: &mut PgConnection,
     snapshot: Option<&String>,
 ) -> sqlx::Result<BTreeMap<i64, u64>> {
-    let condition = snapshot.map_or("$1::text IS NULL", |_| UNSEEN);
+    let condition = snapshot.map_or_else(|| "$1::text IS NULL".to_owned(), |_| unseen_by("$1"));
     let sql = format!("SELECT source, sum(edits)::bigint FROM {LOG} WHERE {condition} GROUP BY source");
     let counts: Vec<(i64, i64)> =
         sqlx::query_as(AssertSqlSafe(sql)).bind(snapshot).fetch_all(connection).await?;
