@@ -12,7 +12,7 @@ use edgepress_store::database::{Database, DatabaseError, Snapshot};
 
 use crate::Publisher;
 use crate::error::{PublishError, whole};
-use crate::impact::{Facts, Impact, gather};
+use crate::impact::{Broken, Facts, Impact, Refused, gather};
 use crate::prepare::Prepared;
 use crate::state::{Release, State};
 
@@ -47,6 +47,8 @@ pub(crate) struct Since {
 #[derive(Default)]
 pub(crate) struct Known {
     of: Option<(Arc<Catalog>, Arc<Impact>)>,
+    /// Collections of which a query does not run.
+    broken: Broken,
 }
 
 impl Known {
@@ -55,18 +57,37 @@ impl Known {
         &mut self,
         snapshot: &mut dyn Snapshot,
         prepared: &Prepared,
-    ) -> Result<Arc<Impact>, DatabaseError> {
-        let catalog = snapshot.catalog().await?;
+    ) -> Result<Arc<Impact>, Refused> {
+        let refused = |source| Refused { collection: String::new(), source };
+        let catalog = snapshot.catalog().await.map_err(refused)?;
         if let Some((of, impact)) = &self.of
             && *of == catalog
         {
             return Ok(impact.clone());
         }
         let site = &prepared.maker.definition().site;
-        let facts: Facts = gather(snapshot, site).await?;
+        let facts: Facts = gather(snapshot, site, &self.broken).await?;
         let impact = Arc::new(Impact::new(site, &facts));
         self.of = Some((catalog, impact.clone()));
         Ok(impact)
+    }
+
+    /// Whether a collection that refuses to be read is left out from now on: a snapshot is of no use once a query
+    /// failed in it, but another one is.
+    fn leaves_out(&mut self, refused: &Refused) -> bool {
+        let DatabaseError::Query { message } = &refused.source else { return false };
+        let is_known = refused.collection.is_empty() || self.broken.contains_key(&refused.collection);
+        if !is_known {
+            self.broken.insert(refused.collection.clone(), message.clone());
+        }
+        !is_known
+    }
+
+    /// Forgets which queries did not run: they may by now, though the schema is the same.
+    fn hope(&mut self) {
+        if !std::mem::take(&mut self.broken).is_empty() {
+            self.of = None;
+        }
     }
 }
 
@@ -77,7 +98,7 @@ impl Known {
 pub async fn impact_of(prepared: &Prepared, database: &dyn Database) -> Result<Arc<Impact>, PublishError> {
     let mut snapshot = database.snapshot().await.map_err(PublishError::Database)?;
     let impact = Known::default().impact(&mut *snapshot, prepared).await;
-    impact.map_err(PublishError::Database)
+    impact.map_err(|refused| PublishError::Database(refused.into()))
 }
 
 /// What records a site's edits, and the name under which the releases in a publisher's bucket consume them.
@@ -115,6 +136,7 @@ impl<'a> Consumer<'a> {
         let Some(capture) = self.database.capture() else {
             return self.without_capture("the database records no edits".to_owned()).await;
         };
+        known.hope();
         for _ in 0..TRIES {
             let (mut snapshot, impact) = match self.look(known, prepared).await {
                 Ok(found) => found,
@@ -147,9 +169,14 @@ impl<'a> Consumer<'a> {
         known: &mut Known,
         prepared: &Prepared,
     ) -> Result<(Box<dyn Snapshot>, Arc<Impact>), String> {
-        let mut snapshot = self.database.snapshot().await.map_err(|error| whole(&error))?;
-        let impact = known.impact(&mut *snapshot, prepared).await.map_err(|error| whole(&error))?;
-        Ok((snapshot, impact))
+        loop {
+            let mut snapshot = self.database.snapshot().await.map_err(|error| whole(&error))?;
+            match known.impact(&mut *snapshot, prepared).await {
+                Ok(impact) => return Ok((snapshot, impact)),
+                Err(refused) if known.leaves_out(&refused) => {}
+                Err(refused) => return Err(whole(&refused.source)),
+            }
+        }
     }
 
     /// Sees to it that edits are recorded; or says why they are not.

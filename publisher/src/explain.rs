@@ -10,7 +10,7 @@ use edgepress_store::database::capture::{Catalog, Facts as TableFacts, Table};
 
 use crate::Publisher;
 use crate::error::PublishError;
-use crate::impact::{Impact, Precision, gather, quoted};
+use crate::impact::{Broken, Impact, Precision, gather, quoted};
 use crate::prepare::Prepared;
 use crate::progress::Progress;
 use crate::render::{Old, Renderers};
@@ -61,7 +61,8 @@ pub async fn explain(
 ) -> Result<Vec<Affected>, ExplainError> {
     let site = &prepared.maker.definition().site;
     let mut snapshot = database.snapshot().await.map_err(PublishError::Database)?;
-    let facts = gather(&mut *snapshot, site).await.map_err(PublishError::Database)?;
+    let facts = gather(&mut *snapshot, site, &Broken::default()).await;
+    let facts = facts.map_err(|refused| PublishError::Database(refused.into()))?;
     let catalog = snapshot.catalog().await.map_err(PublishError::Database)?;
     let impact = Impact::new(site, &facts);
     let (table, filter) = row(&catalog, table, key)?;

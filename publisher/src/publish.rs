@@ -24,7 +24,7 @@ use crate::plan::{Plan, Planner};
 use crate::prepare::Prepared;
 use crate::progress::Progress;
 use crate::report::{Options, Report};
-use crate::rows::Reader;
+use crate::rows::{self, Reader};
 use crate::scope::Scope;
 use crate::sound::{Sound, sound};
 use crate::source::Source;
@@ -203,6 +203,14 @@ impl Session {
             true => consumer.without_capture("it is a dry run".to_owned()).await?,
             false => consumer.moment(&mut self.known, &self.prepared, live.as_ref()).await?,
         };
+        let mut unread = under.so_far.unread.clone();
+        for (collection, message) in impact.iter().flat_map(|impact| impact.broken()) {
+            let error = rows::refused(collection, message);
+            if !options.keep_going {
+                return Err(error);
+            }
+            unread.entry(collection.clone()).or_insert_with(|| whole(&error));
+        }
         let mut reader = Reader::new(snapshot, progress);
         let scope = self.scope(&under, impact.as_deref(), &since, &mut reader).await?;
         let collector = Collector {
@@ -213,7 +221,7 @@ impl Session {
             threads: self.publisher.threads,
             progress,
             is_dry: options.dry_run,
-            unread: &under.so_far.unread,
+            unread: &unread,
         };
         let mut collected = match collector.collect(&mut reader).await {
             Err(error) if options.keep_going => return Ok(Outcome::Again(under.so_far.unread(error)?)),

@@ -460,6 +460,15 @@ fn include_text(collection: &Collection, place: &str) -> String {
     }
 }
 
+/// The error of a collection of which a query does not run.
+pub(crate) fn refused(collection: &str, message: &str) -> PublishError {
+    PublishError::Rows {
+        collection: collection.to_owned(),
+        include: String::new(),
+        source: DatabaseError::Query { message: message.to_owned() },
+    }
+}
+
 fn rows_error(collection: &Collection, place: &str, source: DatabaseError) -> PublishError {
     PublishError::Rows {
         collection: collection.name.clone(),

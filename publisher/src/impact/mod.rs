@@ -29,7 +29,7 @@ use self::plan::{Asked, Plan};
 use self::terms::Writer;
 use self::wrong::{Mistake, is_made};
 
-pub(crate) use facts::{Facts, gather};
+pub(crate) use facts::{Broken, Facts, Refused, gather};
 pub(crate) use plan::Caution;
 pub(crate) use sql::quoted;
 
@@ -62,6 +62,7 @@ pub struct Impact {
     dialect: Dialect,
     collections: Vec<Traced>,
     reads: Reads,
+    broken: Broken,
 }
 
 /// One collection.
@@ -153,7 +154,13 @@ impl Impact {
         let is_seen =
             |table: &Table| facts.catalog.tables.get(table).is_some_and(|facts| facts.uncapturable.is_none());
         reads.retain(|table, _| is_seen(table));
-        Self { dialect: facts.catalog.dialect, collections, reads }
+        Self { dialect: facts.catalog.dialect, collections, reads, broken: facts.broken.clone() }
+    }
+
+    /// Collections of which a query does not run, each with the database's message. No edit touches them.
+    #[must_use]
+    pub fn broken(&self) -> &Broken {
+        &self.broken
     }
 
     /// What must be captured: the columns that the site's queries read. Tables that cannot be captured
@@ -251,6 +258,10 @@ impl Traced {
     fn new(collection: &Collection, facts: &Facts) -> Self {
         let keys = KeyColumns::of(collection).columns;
         let mut places = Vec::new();
+        if let Some(error) = facts.broken.get(&collection.name) {
+            let fingerprint = format!("broken: {error}");
+            return Self { name: collection.name.clone(), keys, places, fingerprint };
+        }
         if let Some(query) = &collection.query {
             let names: Vec<&str> = keys.iter().map(|key| &**key).collect();
             let asked = Asked { query, order_by: None, keys: &names, is_joined: false };

@@ -211,7 +211,7 @@ impl Real {
     }
 
     pub(super) async fn facts(&self, site: &Definition) -> Facts {
-        gather(&mut *self.database.snapshot().await.unwrap(), site).await.unwrap()
+        gather(&mut *self.database.snapshot().await.unwrap(), site, &<_>::default()).await.unwrap()
     }
 
     /// Captures what sites read.

@@ -70,5 +70,5 @@ pub(super) fn facts(catalog: Catalog, queries: &[(&str, &[&str], &[&str])]) -> F
         tables.insert((*query).to_owned(), read);
         columns.insert((*query).to_owned(), own.iter().map(|name| Arc::from(*name)).collect());
     }
-    Facts { catalog: Arc::new(catalog), tables, columns }
+    Facts { catalog: Arc::new(catalog), tables, columns, broken: <_>::default() }
 }
