@@ -47,8 +47,12 @@ pub(super) fn collations<'a>(query: &str, columns: impl Iterator<Item = &'a str>
     format!("SELECT {} {}", columns.collect::<Vec<_>>().join(", "), none_of(query))
 }
 
+/// LIMIT 0, because MariaDB goes through all rows to join none of them on FALSE.
 fn none_of(query: &str) -> String {
-    format!("FROM (SELECT 1 AS edgepress_one) edgepress_p LEFT JOIN ({query}\n) edgepress_q ON FALSE")
+    format!(
+        "FROM (SELECT 1 AS edgepress_one) edgepress_p \
+         LEFT JOIN (SELECT * FROM ({query}\n) edgepress_l LIMIT 0) edgepress_q ON TRUE"
+    )
 }
 
 /// The rows of an include for the parents in its one parameter. Its columns are followed by the parent's
