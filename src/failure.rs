@@ -38,6 +38,7 @@ fn kind(error: &anyhow::Error) -> (u8, &'static str) {
         Some(PublishError::Guard { .. }) => (REFUSED, "guard"),
         Some(PublishError::Held(_)) => (REFUSED, "held"),
         Some(PublishError::Newer(_)) => (FAILED, "newer"),
+        Some(PublishError::Other(_)) => (FAILED, "other_site"),
         Some(PublishError::Lost(_)) => (FAILED, "lost"),
         Some(PublishError::Locked(_)) => (FAILED, "locked"),
         Some(PublishError::Lagging { .. }) => (FAILED, "lagging"),

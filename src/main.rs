@@ -32,7 +32,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failure::report(&error.into(), format),
     };
-    let result = runtime.block_on(commands::run(cli));
+    let result = runtime.block_on(async {
+        signals::survive_limits();
+        commands::run(cli).await
+    });
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,

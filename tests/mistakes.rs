@@ -259,6 +259,7 @@ fn a_mistake_in_the_definition_hides_none_in_templates_and_queries() {
     let site = Site::small(1);
     site.edit("site.toml", "[database]", "[databse]\nx = 1\n\n[database]");
     site.edit("site.toml", "SELECT id, slug, name FROM item", "SELECT id, slug, nam FROM item");
+    site.edit("site.toml", "template = \"list.html\"", "template = \"missing.html\"");
     site.write("pages/item.html", "{{ name }");
     let ran = site.run("check");
     assert_eq!(ran.code, Some(2), "{}", ran.text());
@@ -283,7 +284,7 @@ fn what_is_worth_knowing_is_told_and_is_no_mistake() {
         "SELECT id, slug, name, date('now') AS today FROM item\"\n  [collection.include.parts]\n  \
          query = \"SELECT item_id, name FROM part\"\n  on = { item_id = \"id\" }\n  order_by = \"name\"\n  \
          [collection.include.names]\n  query = \"SELECT group_concat(name) AS all_names FROM part\"\n  \
-         [collection.include.sums]\n  query = \"SELECT sum(n), sum(p.weight * 2) AS s FROM part p\"\n  \
+         [collection.include.sums]\n  query = \"SELECT sum(n) AS n, sum(p.weight * 2) AS s, avg(n * 1.5) AS a FROM part p\"\n  \
          [collection.include.some]\n  query = \"SELECT * FROM (SELECT random() AS r, \
          date(id, 'localtime') AS d FROM part LIMIT 3)\"\n",
     );
@@ -294,9 +295,10 @@ fn what_is_worth_knowing_is_told_and_is_no_mistake() {
         "site.toml:20: warning: the include `parts` of collection `item` is ordered by `name`, which may leave rows tied",
         "site.toml:20: warning: the include `parts` has no index to find its rows by `item_id`",
         "site.toml:24: warning: the include `names` of collection `item` calls `group_concat`, which takes rows in whatever order",
+        "site.toml:26: warning: the include `sums` of collection `item` has a `avg` of floating-point numbers",
         "site.toml:26: warning: the include `sums` of collection `item` has a `sum` of floating-point numbers",
         "site.toml:28: warning: the include `some` of collection `item` calls `random`, which gives something else",
-        "site.toml:28: warning: the include `some` of collection `item` calls `date` with 'localtime'",
+        "site.toml:28: warning: the include `some` of collection `item` calls `date` with 'localtime' or 'utc'",
         "site.toml:28: warning: the include `some` of collection `item` has a LIMIT without an ORDER BY",
         "no mistakes: ",
     ] {
@@ -308,7 +310,7 @@ fn what_is_worth_knowing_is_told_and_is_no_mistake() {
     );
     site.edit("site.toml", "name = \"item\"\n", "name = \"item\"\nrefresh = \"1h\"\n");
     site.edit("site.toml", "group_concat(name) AS", "group_concat(name ORDER BY name) AS");
-    site.edit("site.toml", "sum(p.weight * 2)", "max(p.weight)");
+    site.edit("site.toml", "sum(p.weight * 2) AS s, avg(n * 1.5)", "max(p.weight) AS s, avg(n)");
     site.edit(
         "site.toml",
         "random() AS r, date(id, 'localtime') AS d FROM part LIMIT 3",

@@ -182,11 +182,61 @@ fn a_static_file_in_the_way_of_documents_is_refused() {
     std::fs::remove_dir_all(site.path("static")).ok();
     site.write("static/items", "in the way");
     site.edit("site.toml", "templates = \"pages\"", "templates = \"pages\"\nstatic = \"static\"");
-    for arguments in ["publish", "publish --keep-going"] {
+    site.write("static/other", "not in the way");
+    for arguments in ["publish", "publish --full"] {
         let message = site.refuses(1, arguments);
-        assert!(message.contains("/items") && message.contains("another path"), "{message}");
+        assert!(message.contains("the static file /items") && message.contains("another path"), "{message}");
     }
     assert_eq!(live(&site.bucket()).number, 1);
+    // Everything else goes on without it.
+    for edited in 1..3 {
+        site.sql(&format!("UPDATE item SET name = 'Edited {edited}' WHERE id = 1"));
+        let ran = site.run("publish --keep-going");
+        assert!(ran.code == Some(0) && ran.text().contains("the static file /items"), "{}", ran.text());
+        let documents = live(&site.bucket()).documents;
+        assert!(documents.contains_key("/other") && !documents.contains_key("/items"));
+        let page = String::from_utf8_lossy(&documents["/items/item-1.html"]).into_owned();
+        assert!(page.contains(&format!("Edited {edited}")), "{page}");
+    }
+    assert_whole(&site);
+    site.sql("DELETE FROM item");
+    assert_eq!(site.json("publish --keep-going --yes")["failed"], 0, "nothing is in its way any more");
+    assert!(live(&site.bucket()).documents.contains_key("/items"));
+    assert_whole(&site);
+}
+
+#[test]
+fn a_query_that_does_not_run_keeps_its_collection_and_makes_nothing_else_anew() {
+    let site = Site::small(3);
+    site.sql_new("CREATE TABLE note (id INTEGER PRIMARY KEY, text)");
+    site.sql("INSERT INTO note VALUES (1, 'a'), (2, 'b')");
+    let notes = "[[collection]]\nname = \"note\"\nquery = \"SELECT id, text FROM note\"\n  \
+                 [[collection.document]]\n  path = \"/notes/{id}.json\"\n\n[[collection]]\nname = \"list\"";
+    site.edit("site.toml", "[[collection]]\nname = \"list\"", notes);
+    site.json("publish");
+    site.sql("ALTER TABLE note RENAME COLUMN text TO words; UPDATE item SET name = 'New' WHERE id = 1");
+    assert!(site.refuses(1, "publish").contains("collection `note`: no such column: text"));
+    let report = site.json("publish --keep-going");
+    assert_eq!((&report["full"], &report["failed"]), (&serde_json::Value::Null, &1.into()), "{report}");
+    assert_eq!((&report["rendered"], &report["changed"]), (&3.into(), &3.into()), "{report}");
+    assert!(live(&site.bucket()).documents.contains_key("/notes/1.json"), "what is live stays");
+    site.sql("UPDATE note SET words = 'c' WHERE id = 1; ALTER TABLE note RENAME COLUMN words TO text");
+    let report = site.json("publish");
+    assert_eq!((&report["full"], &report["failed"]), (&serde_json::Value::Null, &0.into()), "{report}");
+    assert_eq!((&report["rendered"], &report["changed"]), (&2.into(), &1.into()), "{report}");
+    assert_whole(&site);
+}
+
+#[test]
+fn a_file_that_may_not_grow_fails_as_a_full_disk_does() {
+    let site = Site::small(2_000);
+    site.json("check");
+    let command = site.command("publish");
+    let mut limited = std::process::Command::new("bash");
+    limited.args(["-c", "ulimit -f 8; exec \"$@\"", "limited"]).arg(command.get_program());
+    let ran = crate::support::run(limited.args(command.get_args()).current_dir(site.folder()));
+    assert_eq!(ran.code, Some(1), "{}", ran.text());
+    assert!(ran.stderr.starts_with("error: ") || ran.stderr.contains("\nerror: "), "{}", ran.text());
 }
 
 #[test]

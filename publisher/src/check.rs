@@ -121,7 +121,7 @@ fn cautions(impact: &Impact, source: &Source, checked: &mut Checked) {
             Caution::Clock(_) => continue,
             Caution::Local(function) => (
                 format!(
-                    "{of} calls `{function}` with 'localtime', the time zone of whichever machine publishes"
+                    "{of} calls `{function}` with 'localtime' or 'utc': it asks for the zone of whichever machine publishes"
                 ),
                 "keep UTC here, and write the zone in the template: the filter `date` takes one".to_owned(),
             ),

@@ -275,7 +275,8 @@ impl Collected {
         Ok(())
     }
 
-    fn fail(&mut self, error: &dyn std::fmt::Display) {
+    /// Counts something that could not be made.
+    pub(crate) fn fail(&mut self, error: &dyn std::fmt::Display) {
         self.failures += 1;
         if self.errors.len() < MAX_ERRORS {
             self.errors.push(error.to_string());

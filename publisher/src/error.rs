@@ -66,6 +66,12 @@ pub enum PublishError {
     /// The live release was made by a later version.
     #[error("release {0} was made by a later version of edgepress: publish with that one, or with `--full`")]
     Newer(u64),
+    /// Somebody else released the site as it is defined elsewhere.
+    #[error(
+        "release {0} was made by another publisher, with another site.toml or other templates or static files: this \
+         one waits until its own files change; end one of the two, or give both the same files"
+    )]
+    Other(u64),
     /// Somebody else is publishing.
     #[error("another publisher is at work on {0}: wait for it, or end it")]
     Locked(String),

@@ -85,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) needs_full: bool,
     /// Documents that cannot be there because of others, each with one of those.
     pub(crate) refused: BTreeMap<Arc<str>, Arc<str>>,
+    /// Static files that would drive out live documents, each with one of those.
+    pub(crate) left_out: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// What is decided anew about a path of a collection (by number); ordered by path.
@@ -182,6 +184,7 @@ impl Planner<'_> {
             differences: Vec::new(),
             needs_full: false,
             refused: BTreeMap::new(),
+            left_out: BTreeMap::new(),
         };
         let mut old = OldEntries::new(self)?;
         let mut folders = Folders::default();
@@ -313,10 +316,8 @@ impl Planner<'_> {
     ) -> Result<(), PublishError> {
         let (path, other) = match self.maker.router().is_static(path) {
             true if is_live => {
-                return Err(PublishError::Paths(format!(
-                    "the static file {path} and the document {other} are in each other's way, \
-                     because one would have to be a folder for the other: give one of them another path"
-                )));
+                plan.left_out.insert(path.clone(), other.clone());
+                return Ok(());
             }
             true => (other, path),
             false => (path, other),

@@ -2,7 +2,7 @@
 //!
 //! Owns the mistakes that can be found without rows. Refuses to read the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,13 +37,31 @@ impl Prepared {
     /// The site has mistakes, or a static file cannot be read.
     pub fn new(source: Source) -> Result<Self, PublishError> {
         let (definition, files) = definition(&source)?;
-        let maker = Maker::new(definition, &source.site.templates, Limits::default())?;
-        let problems = names(&source, &maker);
+        let mut problems = templates(&source);
+        let maker = match Maker::new(definition, &source.site.templates, Limits::default()) {
+            Ok(maker) => maker,
+            Err(Problems(found)) => {
+                problems.extend(found);
+                return Err(Problems(problems).into());
+            }
+        };
+        problems.extend(not_found(&source, &maker));
         if !problems.is_empty() {
             return Err(Problems(problems).into());
         }
         let keys = maker.definition().site.collections.iter().map(KeyColumns::of).collect();
         Ok(Self { source, maker: Arc::new(maker), keys, files })
+    }
+
+    /// The site without some of its static files, by their paths.
+    pub(crate) fn without<'p>(
+        &self,
+        paths: impl Iterator<Item = &'p Arc<str>>,
+    ) -> Result<Self, PublishError> {
+        let paths: BTreeSet<&str> = paths.map(|path| &**path).collect();
+        let mut source = self.source.clone();
+        source.static_files.retain(|path, _| !paths.contains(path.as_str()));
+        Self::new(source)
     }
 }
 
@@ -77,30 +95,32 @@ pub(crate) fn read_static(file: &Path) -> Result<Vec<u8>, PublishError> {
     std::fs::read(file).map_err(failed)
 }
 
-/// Names in the definition that nothing has: templates, the document served with 404.
-fn names(source: &Source, maker: &Maker) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let site = &source.site.definition;
-    for document in site.collections.iter().flat_map(|collection| &collection.documents) {
-        if let Some(template) =
-            document.template.as_ref().filter(|template| !maker.renderer().contains(template))
-        {
-            let known: Vec<&str> = source.templates.keys().map(String::as_str).collect();
-            problems.push(Problem::error(
-                &source.file,
-                Some(document.line),
-                format!("there is no template `{template}` in the folder {}", source.site.templates),
-                format!("write it, or name one of: {}", known.join(", ")),
-            ));
-        }
-    }
-    if let Some(path) = site.not_found.as_ref().filter(|path| !maker.router().is_literal(path.as_str())) {
-        problems.push(Problem::error(
+/// Templates that the definition names and nobody wrote.
+fn templates(source: &Source) -> Vec<Problem> {
+    let documents = source.site.definition.collections.iter().flat_map(|collection| &collection.documents);
+    let named = documents.filter_map(|document| Some((document.line, document.template.as_ref()?)));
+    let missing = named.filter(|(_, template)| !source.templates.contains_key(*template));
+    let known: Vec<&str> = source.templates.keys().map(String::as_str).collect();
+    let problem = |(line, template)| {
+        Problem::error(
+            &source.file,
+            Some(line),
+            format!("there is no template `{template}` in the folder {}", source.site.templates),
+            format!("write it, or name one of: {}", known.join(", ")),
+        )
+    };
+    missing.map(problem).collect()
+}
+
+/// Whether no document and no static file is what is to be served with 404.
+fn not_found(source: &Source, maker: &Maker) -> Option<Problem> {
+    let path = source.site.definition.not_found.as_ref()?;
+    (!maker.router().is_literal(path.as_str())).then(|| {
+        Problem::error(
             &source.file,
             None,
             format!("`not_found` names {path}, but no document and no static file has exactly this path"),
             "add a collection without a query that makes it, or remove `not_found`",
-        ));
-    }
-    problems
+        )
+    })
 }

@@ -41,6 +41,10 @@ pub struct Session {
     publisher: Publisher,
     prepared: Prepared,
     known: Known,
+    /// The definition of the site as it is now, by its hash.
+    own: Digest,
+    /// What this publisher released last with it.
+    released: Option<Digest>,
     /// What the live release was made with, by its hash.
     definition: Option<(Digest, Arc<ReleaseDefinition>)>,
     /// When something is due by the clock, if anything is, and when that was found out: milliseconds since
@@ -65,15 +69,18 @@ struct SoFar {
     full: Option<String>,
     /// Documents that cannot be there because of others, by path.
     refused: BTreeMap<Arc<str>, KeyError>,
-    /// Collections that the database refuses to read, each with its error.
+    /// Collections that cannot be read, each with its error.
     unread: BTreeMap<String, String>,
+    /// Static files that are left out, each with what is wrong with it.
+    left_out: BTreeMap<Arc<str>, String>,
 }
 
 impl SoFar {
-    /// What is known once the database refused to read a collection; any other error remains one.
+    /// What is known once a collection could not be read; any other error remains one.
     fn unread(&self, error: PublishError) -> Result<Self, PublishError> {
         match &error {
             PublishError::Rows { collection, source: DatabaseError::Query { .. }, .. }
+            | PublishError::Row { collection, .. }
                 if !self.unread.contains_key(collection) =>
             {
                 let mut so_far = self.clone();
@@ -137,7 +144,16 @@ impl Session {
     /// Begins to work on a site.
     #[must_use]
     pub fn new(publisher: Publisher, prepared: Prepared) -> Self {
-        Self { publisher, prepared, known: Known::default(), definition: None, due: None, sees_all: false }
+        Self {
+            publisher,
+            own: prepared.maker.definition().encode().0,
+            prepared,
+            known: Known::default(),
+            released: None,
+            definition: None,
+            due: None,
+            sees_all: false,
+        }
     }
 
     /// The site as it was made ready.
@@ -148,6 +164,10 @@ impl Session {
 
     /// Works with another state of the site's files from now on.
     pub fn replace(&mut self, prepared: Prepared) {
+        let own = prepared.maker.definition().encode().0;
+        if std::mem::replace(&mut self.own, own) != own {
+            self.released = None;
+        }
         self.prepared = prepared;
         self.known = Known::default();
     }
@@ -178,13 +198,24 @@ impl Session {
     ) -> Result<Report, PublishError> {
         let publisher = self.publisher.clone();
         let _lock = if options.dry_run { None } else { Some(publisher.lock().await?) };
+        let all = self.prepared.clone();
         let mut so_far = Arc::<SoFar>::default();
-        loop {
-            match self.attempt(database, options, so_far, progress).await? {
-                Outcome::Done(report) => return Ok(*report),
-                Outcome::Again(found) => so_far = Arc::new(found),
+        let report = loop {
+            match self.attempt(database, options, so_far.clone(), progress).await {
+                Ok(Outcome::Again(found)) if found.left_out.len() > so_far.left_out.len() => {
+                    match all.without(found.left_out.keys()) {
+                        Ok(less) => self.prepared = less,
+                        Err(error) => break Err(error),
+                    }
+                    so_far = Arc::new(found);
+                }
+                Ok(Outcome::Again(found)) => so_far = Arc::new(found),
+                Ok(Outcome::Done(report)) => break Ok(*report),
+                Err(error) => break Err(error),
             }
-        }
+        };
+        self.prepared = all;
+        report
     }
 
     async fn attempt(
@@ -229,6 +260,7 @@ impl Session {
         };
         drop(reader);
         collected.refuse(&under.so_far.refused);
+        under.so_far.left_out.values().for_each(|message| collected.fail(message));
         if collected.failures > 0 && !options.keep_going {
             return Err(PublishError::Keys(collected.errors, collected.failures));
         }
@@ -251,7 +283,7 @@ impl Session {
 
     /// Releases what was made.
     async fn release(
-        &self,
+        &mut self,
         under: Under,
         memory: Memory<'_>,
         mut collected: Collected,
@@ -271,6 +303,18 @@ impl Session {
         progress.begin("comparing");
         let stamp = (self.publisher.clock)() + STAMP;
         let (mut plan, packs) = self.plan(&under, collected, scope, stamp).await?;
+        if let Some((path, other)) = plan.left_out.first_key_value() {
+            let message = format!(
+                "the static file {path} and the document {other} are in each other's way, \
+                 because one would have to be a folder for the other: give one of them another path"
+            );
+            if !under.options.keep_going {
+                return Err(PublishError::Paths(message));
+            }
+            let mut so_far = (*under.so_far).clone();
+            so_far.left_out.insert(path.clone(), message);
+            return Ok(Outcome::Again(so_far));
+        }
         if plan.needs_full {
             let why = "documents may be in the way of others".to_owned();
             return Ok(Outcome::Again(SoFar { full: Some(why), ..(*under.so_far).clone() }));
@@ -298,6 +342,7 @@ impl Session {
             report.latency_ms = memory.oldest().map(|oldest| (self.publisher.clock)().saturating_sub(oldest));
         }
         memory.consume(staged.current.live(), staged.is_new).await;
+        self.released = Some(staged.current.live().definition.hash);
         report.release = staged.current.live().number;
         report.root = staged.current.live().root.to_string();
         Ok(Outcome::Done(Box::new(report)))
@@ -321,6 +366,11 @@ impl Session {
         let before = live.as_ref().map(|(current, _)| current.live());
         if let Some(before) = before.filter(|before| before.state == State::Held && !options.resume) {
             return Err(PublishError::Held(before.number));
+        }
+        // Both would release their own for ever: whoever was started last, or changed its files, goes on.
+        let other = |before: &&Record| self.released.is_some_and(|own| own != before.definition.hash);
+        if let Some(before) = before.filter(other).filter(|_| options.patient) {
+            return Err(PublishError::Other(before.number));
         }
         let sound = match before {
             Some(before) if options.full => sound(releases, before).await?,

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use edgepress_site::problem::{Problem, Problems};
 use edgepress_store::database::Database;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::Publisher;
-use crate::error::PublishError;
+use crate::error::{PublishError, whole};
 use crate::follower::{self, Standing};
 use crate::prepare::Prepared;
 use crate::progress::Progress;
@@ -65,6 +66,8 @@ pub struct Watch<'a> {
     options: Options,
     /// How long to wait after the failure that came last.
     pause: Option<Duration>,
+    /// The failure that was told last: what keeps failing in the same way is told once.
+    told: String,
     /// What the database said of itself before the last publish.
     tried: Option<i64>,
 }
@@ -75,29 +78,6 @@ struct Working {
     database: Arc<dyn Database>,
     /// What the database said of itself before rows were last read.
     version: Option<i64>,
-    /// The site and its database as they were last published, if they are others by now.
-    proven: Option<(Prepared, Arc<dyn Database>)>,
-    /// Whether the site was published as it is now.
-    is_proven: bool,
-}
-
-impl Working {
-    /// Works with the site as it was read just now.
-    fn replace(&mut self, prepared: Prepared, database: Arc<dyn Database>) {
-        if std::mem::take(&mut self.is_proven) {
-            self.proven = Some((self.session.prepared().clone(), self.database.clone()));
-        }
-        self.session.replace(prepared);
-        self.database = database;
-        self.version = None;
-    }
-
-    /// Goes back to the site as it was last published; whether it was another.
-    fn fall_back(&mut self) -> bool {
-        let Some((prepared, database)) = self.proven.take() else { return false };
-        self.replace(prepared, database);
-        true
-    }
 }
 
 impl<'a> Watch<'a> {
@@ -116,6 +96,7 @@ impl<'a> Watch<'a> {
             is_outdated: false,
             options,
             pause: None,
+            told: String::new(),
             tried: None,
         }
     }
@@ -170,22 +151,22 @@ impl<'a> Watch<'a> {
             events.extend(self.load().await.err().map(Event::Failed));
         }
         let begun = Instant::now();
-        let mut published = self.publish().await;
-        if matches!(published, Some(Err(PublishError::Paths(_) | PublishError::Row { .. })))
-            && self.working.as_mut().is_some_and(Working::fall_back)
-        {
-            events.extend(published.and_then(Result::err).map(Event::Failed));
-            published = self.publish().await;
-        }
-        match published {
+        match self.publish().await {
             Some(Ok(report)) => {
                 self.pause = None;
-                self.options = Options { keep_going: true, patient: true, ..Options::default() };
+                self.told.clear();
+                let yes = self.options.yes;
+                self.options = Options { keep_going: true, patient: true, yes, ..Options::default() };
                 events.push(Event::Published(Box::new(report), begun.elapsed().as_millis() as u64));
             }
             failed => {
                 self.pause = Some(self.pause.map_or(RETRY, |pause| (pause * 2).min(MAX_RETRY)));
-                events.extend(failed.and_then(Result::err).map(Event::Failed));
+                let error = failed.and_then(Result::err);
+                let is_new = |error: &PublishError| {
+                    let text = whole(error);
+                    std::mem::replace(&mut self.told, text.clone()) != text
+                };
+                events.extend(error.filter(is_new).map(Event::Failed));
             }
         }
         events
@@ -203,9 +184,6 @@ impl<'a> Watch<'a> {
         };
         let report = working.session.publish(&*working.database, self.options, &self.progress).await;
         working.version = report.is_ok().then_some(version);
-        if report.is_ok() && !std::mem::replace(&mut working.is_proven, true) {
-            working.proven = None;
-        }
         Some(report)
     }
 
@@ -214,13 +192,19 @@ impl<'a> Watch<'a> {
         // Before it is read: what changes meanwhile is read again.
         self.is_outdated = false;
         let (source, database) = self.files.load().await?;
+        if let Some(working) = &self.working {
+            same_storage(&working.session.prepared().source, &source)?;
+        }
         let prepared = tokio::task::spawn_blocking(|| Prepared::new(source)).await??;
         match &mut self.working {
-            Some(working) => working.replace(prepared, database),
+            Some(working) => {
+                working.session.replace(prepared);
+                working.database = database;
+                working.version = None;
+            }
             None => {
                 let session = Session::new(self.publisher.clone(), prepared);
-                self.working =
-                    Some(Working { session, database, version: None, proven: None, is_proven: false });
+                self.working = Some(Working { session, database, version: None });
             }
         }
         Ok(())
@@ -291,4 +275,14 @@ impl<'a> Watch<'a> {
         }
         is_behind
     }
+}
+
+/// What is released into one bucket cannot go on in another.
+fn same_storage(old: &Source, new: &Source) -> Result<(), PublishError> {
+    let (was, storage) = (&old.site.storage, &new.site.storage);
+    if (&was.url, &was.objects) == (&storage.url, &storage.objects) {
+        return Ok(());
+    }
+    let message = format!("[storage] is another one than {}, which is published to until a restart", was.url);
+    Err(Problems(vec![Problem::error(&new.file, Some(storage.line), message, "restart")]).into())
 }

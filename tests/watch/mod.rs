@@ -333,12 +333,41 @@ fn a_static_file_in_the_way_of_what_is_live_is_told_and_keeps_no_edit_back() {
     bed.settle("the site is live");
     bed.site.write("static/items", "in the way");
     watcher.change();
-    watcher.fails("the static file /items");
+    watcher.reports("the static file /items");
+    drop(watcher);
+    // One that begins with it, too.
+    let watcher = bed.watch();
     bed.site.sql("UPDATE item SET name = 'Edited' WHERE id = 1");
+    watcher.reports("the static file /items");
     until("the edit is live", || bed.shows("items/item-1.html", "Edited"));
     std::fs::remove_file(bed.site.path("static/items")).expect("it is there");
     bed.site.write("static/other", "not in the way");
     watcher.change();
     bed.settle("the mended site is live");
     assert!(bed.body("other").is_some());
+}
+
+#[test]
+fn of_two_watchers_with_different_sites_the_one_that_began_last_goes_on() {
+    let bed = Bed::new(site(3));
+    let old = bed.watch();
+    bed.settle("the site is live");
+    bed.site.write("pages/item.html", "<h2>{{ name }}</h2>\n");
+    let new = bed.watch();
+    bed.settle("the other site is live");
+    bed.site.sql("UPDATE item SET name = 'Edited' WHERE id = 1");
+    old.fails("was made by another publisher, with another site.toml");
+    bed.settle("the edit is live");
+    let number = || bed.runtime.block_on(bed.publisher().releases.current()).expect("it can be read");
+    let live = number().expect("something is live").0.live().number;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(number().expect("something is live").0.live().number, live, "nobody takes it back");
+    assert!(bed.shows("items/item-1.html", "<h2>Edited"));
+    // Its files are the same by now: it goes on when it reads them.
+    old.take();
+    old.change();
+    drop(new);
+    bed.site.sql("UPDATE item SET name = 'Again' WHERE id = 1");
+    bed.settle("the next edit is live");
+    assert!(old.lives());
 }

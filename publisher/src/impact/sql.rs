@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 
 use edgepress_store::database::capture::Dialect;
 use sqlparser::ast::{
-    Expr, Ident, ObjectName, OrderByExpr, OrderByKind, Query, Select, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, Ident, ObjectName, OrderByExpr, OrderByKind, Query, Select, Value, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use sqlparser::dialect::{MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::{Parser, ParserOptions};
@@ -340,6 +341,18 @@ pub(super) fn is_random(name: &str) -> bool {
         random randomblob rand random_bytes random_normal gen_random_uuid gen_random_bytes uuid uuidv4 uuidv7
         uuid_generate_v1 uuid_generate_v4 uuid_short sys_guid";
     ALL.split_ascii_whitespace().any(|known| known == name)
+}
+
+/// Whether a number in SQL is a floating-point one. Only SQLite takes one with a point for that.
+pub(super) fn is_float_number(dialect: Dialect, value: &Value) -> bool {
+    let Value::Number(text, _) = value else { return false };
+    text.contains(['e', 'E']) || dialect == Dialect::Sqlite && text.contains('.')
+}
+
+/// Whether a type, as SQL writes it, is one of floating-point numbers.
+pub(super) fn is_float(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["real", "float", "double"].iter().any(|float| name.starts_with(float))
 }
 
 /// Whether an aggregate function adds up: of floating-point numbers, the sum depends on their order.

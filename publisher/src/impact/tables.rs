@@ -59,7 +59,7 @@ pub(super) fn read(catalog: &Catalog, query: &Query) -> Read {
 }
 
 fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
-    let mut names = Names { dialect: Some(catalog.dialect), ..Names::default() };
+    let mut names = Names::new(catalog.dialect);
     let flow = sql::walk(query, &mut names);
     debug_assert!(flow.is_continue(), "it is only looked at");
     for name in &names.relations {
@@ -132,7 +132,6 @@ fn add_found(catalog: &Catalog, table: &Table, read: &mut Read) {
     }
 }
 
-#[derive(Default)]
 struct Names {
     relations: Vec<ObjectName>,
     /// Names of WITH queries, in lower case.
@@ -146,10 +145,12 @@ struct Names {
     unqualified: BTreeSet<String>,
     /// Functions, in lower case.
     functions: BTreeSet<String>,
-    dialect: Option<Dialect>,
+    dialect: Dialect,
     cautions: BTreeSet<Caution>,
     /// Functions that add up, and the names of columns, both in lower case, in what they add.
     sums: Vec<(String, BTreeSet<String>)>,
+    /// Whether there are floating-point numbers: written so, or made by a cast.
+    has_floats: bool,
 }
 
 impl Visitor for Names {
@@ -203,6 +204,14 @@ impl Visitor for Names {
         let parts = match expr {
             Expr::Identifier(name) => std::slice::from_ref(name),
             Expr::CompoundIdentifier(parts) => parts,
+            Expr::Cast { data_type, .. } => {
+                self.has_floats |= sql::is_float(&data_type.to_string());
+                return ControlFlow::Continue(());
+            }
+            Expr::Value(value) => {
+                self.has_floats |= sql::is_float_number(self.dialect, &value.value);
+                return ControlFlow::Continue(());
+            }
             Expr::Function(call) => {
                 self.functions.insert(sql::folded(&last(&call.name)));
                 self.whole_rows(call);
@@ -222,15 +231,32 @@ impl Visitor for Names {
 }
 
 impl Names {
+    fn new(dialect: Dialect) -> Self {
+        Self {
+            relations: Vec::new(),
+            with: BTreeSet::new(),
+            called: Vec::new(),
+            starred: Vec::new(),
+            qualified: BTreeSet::new(),
+            unqualified: BTreeSet::new(),
+            functions: BTreeSet::new(),
+            dialect,
+            cautions: BTreeSet::new(),
+            sums: Vec::new(),
+            has_floats: false,
+        }
+    }
+
     /// What the owner should know of a function.
     fn caution(&mut self, call: &Function) {
-        let Some(dialect) = self.dialect else { return };
+        let dialect = self.dialect;
         let name = sql::folded(&last(&call.name));
         if called(dialect, call) == Some(sql::Function::Clock) {
             if is_of_now(call, &name) {
                 self.cautions.insert(Caution::Clock(name.clone()));
             }
-            if call.to_string().to_ascii_lowercase().contains("'localtime'") {
+            let text = call.to_string().to_ascii_lowercase();
+            if text.contains("'localtime'") || text.contains("'utc'") {
                 self.cautions.insert(Caution::Local(name.clone()));
             }
         }
@@ -244,11 +270,15 @@ impl Names {
             self.cautions.insert(Caution::Random(name.clone()));
         }
         if sql::is_sum(&name) {
-            let mut added = Self::default();
+            let mut added = Self::new(dialect);
             let flow = list.args.iter().try_for_each(|argument| sql::walk(argument, &mut added));
             debug_assert!(flow.is_continue(), "it is only looked at");
             let qualified = added.qualified.into_iter().map(|(_, column)| column);
-            self.sums.push((name, qualified.chain(added.unqualified).collect()));
+            let columns = qualified.chain(added.unqualified).collect();
+            match added.has_floats {
+                true => drop(self.cautions.insert(Caution::Float(name))),
+                false => self.sums.push((name, columns)),
+            }
         }
     }
 
