@@ -209,6 +209,10 @@ impl Edits<'_> {
             Dialect::Postgres => &[""],
             Dialect::Mysql => &["", "", " IGNORE"],
         });
+        // With recursive triggers and any trigger for DELETE, SQLite refuses an UPDATE that replaces the row which
+        // the updated one refers to, and so, by a cascade, deletes what it updates.
+        let refers_to_itself = self.schema.refs.iter().any(|of| (of.child, of.parent) == (table, table));
+        let or = if or == " OR REPLACE" && refers_to_itself { "" } else { or };
         if or == " OR REPLACE" {
             self.draw.saw("edit: update or replace");
         }

@@ -38,7 +38,7 @@ use faults::{FAULTS, Fault, NONE};
 use run::{Failure, Kind, Seen, run};
 
 /// Cases that are always run.
-const CASES: u64 = 300;
+const CASES: u64 = 2_000;
 
 /// Cases that are always run on servers, where making a database takes longer than all that is done to it.
 const SERVER_CASES: u64 = 32;
