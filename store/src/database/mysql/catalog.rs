@@ -304,7 +304,10 @@ impl Schema {
                     .push_str(&format!("\n{name:?} {column_type:?} {charset:?} {collation:?} {generated:?}"));
                 let is_bytewise = is_bytewise(&column_type, collation.as_deref());
                 let is_float = ["float", "double"].iter().any(|kind| column_type.starts_with(kind));
-                facts.columns.push(Column { name: name.clone(), is_bytewise, is_float });
+                // What JSON cannot be read of is NULL here, and numbers out of range only warn where a row is
+                // read: a trigger may read VIRTUAL columns.
+                let is_computed = false;
+                facts.columns.push(Column { name: name.clone(), is_bytewise, is_float, is_computed });
                 let details = self.details.entry(table).or_default();
                 details.push(ColumnDetails { name, column_type, charset, collation });
             }
