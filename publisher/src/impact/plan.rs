@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use edgepress_site::definition::Include;
-use edgepress_store::database::capture::{Catalog, Reads, Table};
+use edgepress_store::database::capture::{Catalog, Facts as TableFacts, Reads, Table};
 
 use super::analyse::{Analyser, Scope};
 use super::joins::check_distinct;
@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) occurrences: Vec<Table>,
     /// Tables that it reads outside FROM.
     elsewhere: BTreeSet<Table>,
+    /// Tables of which it reads a column that no image has.
+    computed: BTreeMap<Table, String>,
     /// What the owner should know of it.
     pub(super) cautions: Vec<Caution>,
 }
@@ -95,6 +97,7 @@ impl Plan {
             wanted: Vec::new(),
             occurrences: Vec::new(),
             elsewhere: BTreeSet::new(),
+            computed: BTreeMap::new(),
             cautions: Vec::new(),
         };
         match sql::parse(catalog.dialect, asked.query) {
@@ -186,9 +189,7 @@ impl Plan {
             let is_starred = read.starred.contains(table);
             let is_read =
                 |name: &str| is_starred || names.is_some_and(|names| names.contains(&sql::folded(name)));
-            let columns = facts.columns.iter().map(|column| &column.name);
-            let columns = columns.filter(|name| is_read(name)).cloned().collect();
-            self.reads.insert(table.clone(), columns);
+            self.columns(table, facts, is_read);
         }
         self.views.clone_from(&read.views);
         for name in read.unknown.iter().filter(|name| !sql::is_pure_table(catalog.dialect, name)) {
@@ -261,12 +262,23 @@ impl Plan {
 
     /// All columns of a table are read.
     fn all_of(&mut self, catalog: &Catalog, table: &Table) {
-        let facts = catalog.tables.get(table);
-        let columns = facts.into_iter().flat_map(|facts| &facts.columns).map(|column| column.name.clone());
-        self.reads.insert(table.clone(), columns.collect());
-        if facts.is_none() {
-            self.unseen.insert(table.name.clone(), "it is no table of the site".to_owned());
+        match catalog.tables.get(table) {
+            Some(facts) => self.columns(table, facts, |_| true),
+            None => {
+                self.reads.insert(table.clone(), BTreeSet::new());
+                self.unseen.insert(table.name.clone(), "it is no table of the site".to_owned());
+            }
         }
+    }
+
+    /// Notes which columns of a table are read. In place of one that no trigger may read stand all that it
+    /// may be computed of.
+    fn columns(&mut self, table: &Table, facts: &TableFacts, is_read: impl Fn(&str) -> bool) {
+        let computed = facts.columns.iter().find(|column| column.is_computed && is_read(&column.name));
+        let columns = facts.columns.iter().filter(|column| !column.is_computed);
+        let columns = columns.filter(|column| computed.is_some() || is_read(&column.name));
+        self.reads.insert(table.clone(), columns.map(|column| column.name.clone()).collect());
+        self.computed.extend(computed.map(|column| (table.clone(), column.name.clone())));
     }
 
     /// Notes which of its tables cannot be captured.
@@ -283,6 +295,10 @@ impl Plan {
     pub(super) fn precision(&self, table: &Table) -> Result<(), Coarse> {
         if let Some(why) = self.unseen.get(&table.name) {
             return Err(Coarse::of(format!("edits of it cannot be seen: {why}")));
+        }
+        if let Some(column) = self.computed.get(table) {
+            let why = format!("its column `{column}` is computed when it is read, which may fail");
+            return Err(Coarse::new(why, "declare it STORED"));
         }
         if self.elsewhere.contains(table) && !is_made(Mistake::Subqueries) {
             let advice = "join it in FROM, or make it an include";

@@ -51,6 +51,9 @@ pub struct Column {
     pub is_bytewise: bool,
     /// Whether its values are floating-point numbers, whose sum depends on their order.
     pub is_float: bool,
+    /// Whether it is computed whenever it is read, by what may fail: then a trigger that read it could fail
+    /// the owner's statement, so it is never captured.
+    pub is_computed: bool,
 }
 
 /// What is known of a table.

@@ -7,6 +7,7 @@
 mod bulk;
 mod capture;
 mod catalog;
+mod failing;
 mod known;
 mod open;
 #[cfg(test)]

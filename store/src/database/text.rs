@@ -122,6 +122,54 @@ pub(super) fn names_in(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
+/// An expression with the column in place of each look into it as JSON, where JSON it is nothing can fail
+/// there: `json_extract(COLUMN, '$.path')`, `COLUMN -> 'path'`; and the names of those columns.
+pub(super) fn json_calls(text: &str) -> (String, Vec<String>) {
+    let Ok(tokens) = tokens(text).collect::<Result<Vec<_>, _>>() else {
+        return (text.to_owned(), Vec::new());
+    };
+    let words: Vec<&str> = tokens.iter().map(|token| &text[token.start..token.end]).collect();
+    let (mut rest, mut names, mut at) = (String::new(), Vec::new(), 0);
+    while at < words.len() {
+        // An operator before the column would be evaluated first.
+        let begins = at == 0 || matches!(tokens[at - 1].kind, Kind::Open | Kind::Comma);
+        let (name, length) = match &words[at..] {
+            [call, "(", name, ",", path, ")", ..]
+                if call.eq_ignore_ascii_case("json_extract") && is_plain_path(path, true) =>
+            {
+                (Some(name), 6)
+            }
+            [name, "-", ">", ">", path, ..] if begins && is_plain_path(path, false) => (Some(name), 5),
+            [name, "-", ">", path, ..] if begins && is_plain_path(path, false) => (Some(name), 4),
+            _ => (None, 1),
+        };
+        match name.and_then(|name| names_in(name).next().filter(|_| !name.starts_with('\''))) {
+            Some(name) => {
+                rest.push_str(&format!(" {} ", quoted(&name)));
+                names.push(name);
+                at += length;
+            }
+            None => {
+                let end = tokens.get(at + 1).map_or(text.len(), |next| next.start);
+                rest.push_str(&text[tokens[at].start..end]);
+                at += 1;
+            }
+        }
+    }
+    (rest, names)
+}
+
+/// Whether a literal is a path into JSON that is surely well-formed.
+fn is_plain_path(literal: &str, is_rooted: bool) -> bool {
+    let path = literal.strip_prefix('\'').and_then(|path| path.strip_suffix('\''));
+    let is_plain =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    path.is_some_and(|path| match path.strip_prefix("$.") {
+        Some(path) => path.split('.').all(is_plain),
+        None => !is_rooted && is_plain(path),
+    })
+}
+
 fn refused(message: impl Into<String>) -> DatabaseError {
     DatabaseError::Query { message: message.into() }
 }
@@ -308,6 +356,30 @@ mod tests {
             assert_eq!(index_parts(sql), Some((terms, condition)), "{sql}");
         }
         assert_eq!(index_parts(""), None);
+    }
+
+    #[test]
+    fn looks_into_json_are_taken_out_where_they_are_plain() {
+        for (text, rest, names) in [
+            ("json_extract(doc, '$.sku')", "\"doc\"", vec!["doc"]),
+            ("lower( JSON_EXTRACT(\"a b\",'$.x.y_1') ) = 1", "lower ( \"a b\" ) = 1", vec!["a b"]),
+            ("doc ->> 'sku' = 'x'", "\"doc\" = 'x'", vec!["doc"]),
+            ("([doc]->'$.a')", "( \"doc\" )", vec!["doc"]),
+            ("a || doc -> 'b'", "a || doc -> 'b'", vec![]),
+            ("doc -> 'a' ->> 'b'", "\"doc\" ->> 'b'", vec!["doc"]),
+            ("json_extract(doc, '$.a[')", "json_extract ( doc , '$.a[' )", vec![]),
+            ("json_extract(doc, '$.a', '$.b')", "json_extract ( doc , '$.a' , '$.b' )", vec![]),
+            ("json_extract('{', '$.a')", "json_extract ( '{' , '$.a' )", vec![]),
+            ("json_extract(doc, path)", "json_extract ( doc , path )", vec![]),
+        ] {
+            let (found, columns) = json_calls(text);
+            let words = |text: &str| text.split_ascii_whitespace().collect::<String>();
+            assert_eq!(
+                (words(&found), columns),
+                (words(rest), names.into_iter().map(str::to_owned).collect()),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -397,3 +397,51 @@ fn whole_tables_and_fingerprints_reach_the_collections_that_read_them() {
     other.tables.get_mut(&table("product")).unwrap().fingerprint.push('x');
     assert_ne!(fingerprint(&other), changed);
 }
+
+#[test]
+fn a_column_computed_when_it_is_read_makes_its_readers_coarse_and_no_others() {
+    let catalog = catalog(&["product(id doc stock sku!)", "brand(id name)"], &[]);
+    let queries = [
+        "SELECT id, sku FROM product",
+        "SELECT id, stock FROM product",
+        "SELECT * FROM product",
+        "SELECT b.id, b.name FROM brand b JOIN product p ON p.id = b.id WHERE p.sku > 'a'",
+    ];
+    let all: [&[&str]; 4] =
+        [&["id", "sku"], &["id", "stock"], &["id", "doc", "stock", "sku"], &["id", "name"]];
+    let told: Vec<(&str, &[&str], &[&str])> = queries
+        .iter()
+        .zip(all)
+        .map(|(query, columns)| {
+            let tables: &[&str] = if query.contains("brand") { &["product", "brand"] } else { &["product"] };
+            (*query, columns, tables)
+        })
+        .collect();
+    let facts = facts(catalog, &told);
+    let collection = |(number, query): (usize, &&str)| {
+        format!(
+            "[[collection]]\nname = \"c{number}\"\nquery = \"{query}\"\n\
+             [[collection.document]]\npath = \"/{number}/{{id}}.json\"\n"
+        )
+    };
+    let impact = Impact::new(&site(&queries.iter().enumerate().map(collection).collect::<String>()), &facts);
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(
+        impact.reads()[&table("product")],
+        names(&["id", "doc", "stock"]),
+        "all that triggers may read"
+    );
+    let precise: Vec<bool> = impact.explain().iter().map(|precision| precision.is_precise).collect();
+    assert_eq!(precise, [false, true, false, true, false]);
+    let said = &impact.explain()[0];
+    assert!(said.why.as_ref().unwrap().contains("its column `sku` is computed when it is read"), "{said:?}");
+    assert_eq!(said.advice.as_deref(), Some("declare it STORED"));
+    let changed = BTreeSet::from([table("product")]);
+    let asked = |number| impact.touched(number, &BTreeSet::new(), &changed, &image);
+    for number in [0, 2, 3] {
+        assert!(
+            matches!(asked(number), Touched::Asked { doubts, keys } if !doubts.is_empty() && keys.is_empty())
+        );
+    }
+    assert!(matches!(asked(1), Touched::Asked { doubts, keys } if doubts.is_empty() && keys.len() == 1));
+}

@@ -13,7 +13,7 @@ pub(super) fn table(name: &str) -> Table {
 }
 
 /// A catalogue: tables as `name(column column …)`, where a column that ends with `~` compares otherwise
-/// than by its bytes; views as `name(column …) = SELECT …`.
+/// than by its bytes, and one that ends with `!` is computed when it is read; views as `name(column …) = SELECT …`.
 pub(super) fn catalog(tables: &[&str], views: &[(&str, &str)]) -> Catalog {
     let parts = |text: &str| -> (Table, Vec<String>) {
         let (name, columns) = text.trim_end_matches(')').split_once('(').unwrap();
@@ -22,9 +22,10 @@ pub(super) fn catalog(tables: &[&str], views: &[(&str, &str)]) -> Catalog {
     let facts = |text: &&str| {
         let (table, columns) = parts(text);
         let column = |name: &String| Column {
-            name: name.trim_end_matches('~').to_owned(),
+            name: name.trim_end_matches(['~', '!']).to_owned(),
             is_bytewise: !name.ends_with('~'),
             is_float: false,
+            is_computed: name.ends_with('!'),
         };
         let columns: Vec<Column> = columns.iter().map(column).collect();
         let key = columns.first().map(|column| column.name.clone()).into_iter().collect();

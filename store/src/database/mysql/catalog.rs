@@ -30,7 +30,7 @@ const COUNTERS: &str =
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('Com_truncate', 'Com_alter_table', 'Uptime')";
 const COLUMNS: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR), \
     CAST(COLUMN_TYPE AS CHAR), CAST(CHARACTER_SET_NAME AS CHAR), CAST(COLLATION_NAME AS CHAR), \
-    CAST(COALESCE(GENERATION_EXPRESSION, '') AS CHAR) FROM information_schema.COLUMNS \
+    CAST(COALESCE(GENERATION_EXPRESSION, '') AS CHAR), EXTRA LIKE '%VIRTUAL%' FROM information_schema.COLUMNS \
     WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION";
 /// The primary key, too.
 const UNIQUE: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(INDEX_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
@@ -305,7 +305,10 @@ impl Schema {
                     .push_str(&format!("\n{name:?} {column_type:?} {charset:?} {collation:?} {generated:?}"));
                 let is_bytewise = is_bytewise(&column_type, collation.as_deref());
                 let is_float = ["float", "double"].iter().any(|kind| column_type.starts_with(kind));
-                facts.columns.push(Column { name: name.clone(), is_bytewise, is_float });
+                // A value that its type cannot hold fails an UPDATE once any trigger reads the column, and
+                // before that trigger could catch it.
+                let is_computed = row.try_get(6)?;
+                facts.columns.push(Column { name: name.clone(), is_bytewise, is_float, is_computed });
                 let details = self.details.entry(table).or_default();
                 details.push(ColumnDetails { name, column_type, charset, collation });
             }

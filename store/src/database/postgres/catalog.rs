@@ -259,6 +259,8 @@ impl Reading {
             name: attribute.name.clone(),
             is_bytewise: attribute.is_deterministic && self.types.is_bytewise(attribute.kind),
             is_float: self.types.is_float(attribute.kind),
+            // Generated columns are stored.
+            is_computed: false,
         };
         Facts {
             columns: attributes.iter().map(column).collect(),

@@ -4,6 +4,7 @@
 //! anything of the user's, and to hold the file's one write lock for longer than a moment.
 
 mod ddl;
+mod displaced;
 pub(super) mod names;
 pub(super) mod plan;
 pub(super) mod seen;

@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::capture::names::{is_our_table, is_our_trigger};
+use super::failing::{Fails, fails, may_fail};
 use crate::database::capture::{Catalog, Column, Dialect, Facts, Reference, Table, View};
 use crate::database::text::{index_parts, names_in, quoted, view_select};
 
@@ -40,6 +41,9 @@ pub(super) struct ColumnDetails {
     /// Unknown when this connection lacks it.
     pub(super) collation: Option<String>,
     pub(super) is_generated: bool,
+    /// Whether it is computed whenever it is read, by what may fail.
+    pub(super) is_computed: bool,
+    pub(super) is_not_null: bool,
     /// Whether REPLACE stores a default where NULL was given.
     pub(super) defaults: bool,
 }
@@ -62,9 +66,17 @@ pub(super) enum TermContent {
 /// What must be unique in a table: REPLACE removes rows because of it.
 #[derive(Debug, Clone)]
 pub(super) struct Unique {
+    /// The name of its index, and the text that made that; empty where a constraint did.
+    pub(super) index: [String; 2],
     pub(super) terms: Vec<Term>,
     /// The condition of a partial index.
     pub(super) predicate: Option<String>,
+    /// When a new row cannot be asked for its condition,
+    pub(super) predicate_fails: Fails,
+    /// and when for its terms.
+    pub(super) terms_fail: Fails,
+    /// Whether stored rows may not be asked for its terms but through the index, which has asked them.
+    pub(super) needs_index: bool,
     pub(super) is_primary: bool,
 }
 
@@ -77,6 +89,16 @@ pub(super) struct Details {
     /// The column that is the row's number (INTEGER PRIMARY KEY).
     pub(super) integer_key: Option<String>,
     pub(super) unique: Vec<Unique>,
+    /// Whether a CHECK or a trigger of the owner's may refuse a row before its keys are computed.
+    pub(super) refuses: bool,
+}
+
+impl Details {
+    /// Whether a trigger that reads an old value far to the right makes SQLite compute what may fail: it
+    /// remembers for 32 columns which of them are read, and then reads all.
+    pub(super) fn is_wide(&self) -> bool {
+        self.columns.len() > 32 && self.columns.iter().any(|column| column.is_computed)
+    }
 }
 
 /// Everything read from the schema at once.
@@ -234,6 +256,7 @@ struct Declared {
     kind: String,
     key: i64,
     hidden: i64,
+    is_not_null: bool,
     defaults: bool,
 }
 
@@ -244,7 +267,7 @@ async fn facts(
     kind: &str,
     without_rowid: bool,
 ) -> Result<(Facts, Details), sqlx::Error> {
-    let columns = "SELECT name, type, pk, hidden, \"notnull\" AND dflt_value IS NOT NULL \
+    let columns = "SELECT name, type, pk, hidden, \"notnull\", \"notnull\" AND dflt_value IS NOT NULL \
                    FROM pragma_table_xinfo(?) ORDER BY cid";
     // The module behind a virtual table may be missing here: then nothing is known of its columns.
     let rows = sqlx::query(columns).bind(name).fetch_all(&mut *connection).await;
@@ -256,30 +279,42 @@ async fn facts(
             kind: row.try_get(1)?,
             key: row.try_get(2)?,
             hidden: row.try_get(3)?,
-            defaults: row.try_get(4)?,
+            is_not_null: row.try_get(4)?,
+            defaults: row.try_get(5)?,
         });
     }
     let mut key: Vec<&Declared> = declared.iter().filter(|column| column.key > 0).collect();
     key.sort_by_key(|column| column.key);
     let uncapturable = uncapturable(entries, name, kind, &declared);
-    let mut details = Details { columns: Vec::new(), rowid: None, integer_key: None, unique: Vec::new() };
+    let refuses = may_refuse(entries, name);
+    let mut details =
+        Details { columns: Vec::new(), rowid: None, integer_key: None, unique: Vec::new(), refuses };
     let mut columns = Vec::with_capacity(declared.len());
     for column in &declared {
-        let (affinity, collation) = match kind {
-            "virtual" => (Affinity::None, None),
+        let Comparison { affinity, collation, may_fail } = match kind {
+            "virtual" => Comparison::UNKNOWN,
             _ => comparison(connection, name, &column.name).await?,
         };
+        // In a real table this is VIRTUAL; STORED is 3.
+        let is_computed = may_fail && kind != "virtual" && column.hidden == 2;
         columns.push(Column {
             name: column.name.clone(),
             is_bytewise: affinity != Affinity::None && collation.as_deref() == Some("BINARY"),
             is_float: affinity == Affinity::Real,
+            is_computed,
         });
-        let is_generated = matches!(column.hidden, 2 | 3);
-        let (name, defaults) = (column.name.clone(), column.defaults);
-        details.columns.push(ColumnDetails { name, affinity, collation, is_generated, defaults });
+        details.columns.push(ColumnDetails {
+            name: column.name.clone(),
+            affinity,
+            collation,
+            is_generated: matches!(column.hidden, 2 | 3),
+            is_computed,
+            is_not_null: column.is_not_null,
+            defaults: column.defaults,
+        });
     }
     if kind != "virtual" {
-        let (unique, has_primary_index) = unique(connection, entries, name).await?;
+        let (unique, has_primary_index) = unique(connection, entries, name, &details.columns).await?;
         details.unique = unique;
         if !without_rowid {
             let is_number = |key: &[&Declared]| {
@@ -342,6 +377,21 @@ fn uncapturable(entries: &[Entry], name: &str, kind: &str, columns: &[Declared])
     ))
 }
 
+/// Whether something besides keys may refuse or alter a row of the table; in doubt it does.
+fn may_refuse(entries: &[Entry], table: &str) -> bool {
+    entries.iter().filter(|entry| entry.table.eq_ignore_ascii_case(table)).any(|entry| {
+        let words = || names_in(&entry.sql).map(|word| word.to_ascii_lowercase());
+        match entry.kind.as_str() {
+            "table" => words().any(|word| word == "check"),
+            "trigger" => {
+                !is_our_trigger(&entry.name)
+                    && !words().take_while(|word| word != "begin").any(|word| word == "after")
+            }
+            _ => false,
+        }
+    })
+}
+
 /// Whether a trigger may keep those after it from firing although the row is written.
 fn skips_later_triggers(sql: &str) -> bool {
     let words: Vec<String> = names_in(sql).map(|word| word.to_ascii_lowercase()).collect();
@@ -350,24 +400,40 @@ fn skips_later_triggers(sql: &str) -> bool {
     ignores && words.iter().take_while(|word| *word != "begin").any(|word| word == "after")
 }
 
+/// How a column is compared, and whether reading it may fail.
+struct Comparison {
+    affinity: Affinity,
+    collation: Option<String>,
+    may_fail: bool,
+}
+
+impl Comparison {
+    const UNKNOWN: Self = Self { affinity: Affinity::None, collation: None, may_fail: true };
+}
+
 /// How a column is compared: asked of SQLite's compiler, since no pragma says it.
 async fn comparison(
     connection: &mut SqliteConnection,
     table: &str,
     column: &str,
-) -> Result<(Affinity, Option<String>), sqlx::Error> {
-    let sql =
-        format!("EXPLAIN SELECT edgepress_t.{} = ?1 FROM {} AS edgepress_t", quoted(column), quoted(table));
+) -> Result<Comparison, sqlx::Error> {
+    // An index may have computed the column already: that is not asked.
+    let sql = format!(
+        "EXPLAIN SELECT edgepress_t.{} = ?1 FROM {} AS edgepress_t NOT INDEXED",
+        quoted(column),
+        quoted(table)
+    );
     let steps = match steps(connection, &sql).await {
         Ok(steps) => steps,
         // A collation or function that only the owner's program has.
-        Err(sqlx::Error::Database(_)) => return Ok((Affinity::None, None)),
+        Err(sqlx::Error::Database(_)) => return Ok(Comparison::UNKNOWN),
         Err(error) => return Err(error),
     };
     // What a generated column is made of is compiled before the comparison itself.
     let compared =
         steps.iter().take_while(|step| step.opcode != "ResultRow").filter(|step| step.opcode == "Eq");
-    let Some(compared) = compared.last() else { return Ok((Affinity::None, None)) };
+    let may_fail = may_fail(&steps);
+    let Some(compared) = compared.last() else { return Ok(Comparison { may_fail, ..Comparison::UNKNOWN }) };
     let affinity = match u8::try_from(compared.p5 & 0x47) {
         Ok(b'B') => Affinity::Text,
         Ok(b'C') => Affinity::Numeric,
@@ -378,7 +444,8 @@ async fn comparison(
     // "NOCASE-8": the name, then the encoding.
     let collation = compared.p4.rsplit_once('-').map(|(name, _)| name.to_owned());
     let is_number = matches!(affinity, Affinity::Integer);
-    Ok((affinity, collation.or_else(|| is_number.then(|| "BINARY".to_owned()))))
+    let collation = collation.or_else(|| is_number.then(|| "BINARY".to_owned()));
+    Ok(Comparison { affinity, collation, may_fail })
 }
 
 /// What must be unique, and whether the primary key has an index of its own.
@@ -386,7 +453,12 @@ async fn unique(
     connection: &mut SqliteConnection,
     entries: &[Entry],
     table: &str,
+    columns: &[ColumnDetails],
 ) -> Result<(Vec<Unique>, bool), sqlx::Error> {
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let computed = |name: &str| {
+        columns.iter().any(|column| column.is_computed && column.name.eq_ignore_ascii_case(name))
+    };
     let list = "SELECT name, origin, partial FROM pragma_index_list(?) WHERE \"unique\" ORDER BY name";
     let mut all = Vec::new();
     let mut has_primary = false;
@@ -410,7 +482,24 @@ async fn unique(
             terms.push(Term { content, collation: term.try_get(1)? });
         }
         let predicate = predicate.filter(|_| partial).map(ToOwned::to_owned);
-        all.push(Unique { terms, predicate, is_primary });
+        let predicate_fails = match &predicate {
+            Some(predicate) => fails(connection, &format!("({predicate}\n)"), &names).await,
+            None => Fails::Never,
+        };
+        let (mut terms_fail, mut reads_computed) = (Fails::Never, false);
+        for term in &terms {
+            match &term.content {
+                TermContent::Column(name) => reads_computed |= computed(name),
+                TermContent::Expression(text) => {
+                    reads_computed |= names_in(text).any(|name| computed(&name));
+                    terms_fail = terms_fail.or(fails(connection, text, &names).await);
+                }
+            }
+        }
+        reads_computed |= predicate.iter().flat_map(|text| names_in(text)).any(|name| computed(&name));
+        let needs_index = reads_computed || predicate_fails != Fails::Never || terms_fail != Fails::Never;
+        let index = [name, sql.to_owned()];
+        all.push(Unique { index, terms, predicate, predicate_fails, terms_fail, needs_index, is_primary });
     }
     Ok((all, has_primary))
 }

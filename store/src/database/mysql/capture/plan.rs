@@ -174,8 +174,14 @@ impl Plan {
                 self.notes.push(format!("edits of the table {name} cannot be captured: {reason}"));
                 continue;
             }
-            let columns: Vec<&ColumnDetails> =
-                details.iter().filter(|detail| is_wanted(columns, &detail.name)).collect();
+            // In place of a column that no trigger may read, all that it may be made of.
+            let computed = || facts.columns.iter().filter(|column| column.is_computed);
+            let needs_all = computed().any(|column| is_wanted(columns, &column.name));
+            let is_captured = |detail: &&ColumnDetails| {
+                let is_computed = computed().any(|column| column.name == detail.name);
+                !is_computed && (needs_all || is_wanted(columns, &detail.name))
+            };
+            let columns: Vec<&ColumnDetails> = details.iter().filter(is_captured).collect();
             self.captured.insert(name.clone(), columns.iter().map(|column| column.name.clone()).collect());
             let source = remembered.sources.iter().find(|source| source.name == *name);
             let id = source.map_or(0, |source| source.id);

@@ -6,9 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::names::{LOG, SOURCE, Trigger, change_table};
-use crate::database::sqlite::catalog::{
-    Affinity, ColumnDetails, Details, ROWID_NAMES, Term, TermContent, Unique,
-};
+use crate::database::sqlite::catalog::{Affinity, ColumnDetails, Details, ROWID_NAMES};
 use crate::database::text::quoted;
 
 /// Bits of a mask: columns further on share them. The sign bit marks rows that came or went.
@@ -28,11 +26,13 @@ pub(super) struct Target<'a> {
 }
 
 /// The captured columns among `wanted`: those that the table has, in its order and spelling; then names by
-/// which its rows' numbers are read.
+/// which its rows' numbers are read. In place of one that no trigger may read, all that it may be made of.
 pub(super) fn captured_columns(details: &Details, wanted: &BTreeSet<String>) -> Vec<String> {
     let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
-    let columns = details.columns.iter().map(|column| column.name.as_str());
-    let mut captured: Vec<String> = columns.filter(|name| is_wanted(name)).map(ToOwned::to_owned).collect();
+    let needs_all = details.columns.iter().any(|column| column.is_computed && is_wanted(&column.name));
+    let columns = details.columns.iter().filter(|column| !column.is_computed);
+    let columns = columns.filter(|column| needs_all || is_wanted(&column.name));
+    let mut captured: Vec<String> = columns.map(|column| column.name.clone()).collect();
     if details.rowid.is_some() {
         let is_free =
             |name: &&str| !details.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
@@ -51,7 +51,7 @@ fn bit(place: usize) -> usize {
 const ALL: i64 = -1;
 
 /// The mask of a row that REPLACE may have removed.
-const PERHAPS: i64 = -2;
+pub(super) const PERHAPS: i64 = -2;
 
 /// The SELECT of the images in a range in which one of `columns` changed, without those that cancel out:
 /// as many of the same content came as went, so that the table has as many as before. What may only
@@ -110,7 +110,7 @@ impl Target<'_> {
         objects
     }
 
-    fn detail(&self, column: &str) -> Option<&ColumnDetails> {
+    pub(super) fn detail(&self, column: &str) -> Option<&ColumnDetails> {
         self.details.columns.iter().find(|detail| detail.name == *column)
     }
 
@@ -136,12 +136,12 @@ impl Target<'_> {
         sql + ")"
     }
 
-    fn on(&self) -> String {
+    pub(super) fn on(&self) -> String {
         quoted(self.table)
     }
 
     /// Two looks at the ends of a tree; last, so that rows which did not change are not charged for it.
-    fn has_room() -> String {
+    pub(super) fn has_room() -> String {
         format!("coalesce((SELECT max(id) FROM {LOG}) - (SELECT min(id) FROM {LOG}), 0) < {MOST_CHANGES}")
     }
 
@@ -159,7 +159,7 @@ impl Target<'_> {
     }
 
     /// The name under which a captured column is read.
-    fn source<'a>(&'a self, column: &'a str) -> &'a str {
+    pub(super) fn source<'a>(&'a self, column: &'a str) -> &'a str {
         if self.detail(column).is_some() { column } else { self.details.rowid.as_deref().unwrap_or(column) }
     }
 
@@ -174,20 +174,29 @@ impl Target<'_> {
     }
 
     fn delete(&self) -> String {
-        format!(
-            "AFTER DELETE ON {} WHEN {} BEGIN {} {} END",
-            self.on(),
-            Self::has_room(),
-            self.log(),
-            self.image("2 * last_insert_rowid()", &ALL.to_string(), "OLD")
-        )
+        let body = if self.details.is_wide() {
+            self.mark("1")
+        } else {
+            format!("{} {}", self.log(), self.image("2 * last_insert_rowid()", &ALL.to_string(), "OLD"))
+        };
+        format!("AFTER DELETE ON {} WHEN {} BEGIN {body} END", self.on(), Self::has_room())
+    }
+
+    /// Lets the whole table count as changed.
+    pub(super) fn mark(&self, condition: &str) -> String {
+        format!("UPDATE {SOURCE} SET mark = mark + 1 WHERE id = {} AND {condition};", self.id)
     }
 
     fn update(&self) -> Option<String> {
-        let changed: Vec<String> = self.columns.iter().map(|column| self.is_changed(column)).collect();
-        if changed.is_empty() {
+        if self.columns.is_empty() {
             return None;
         }
+        let of = self.update_of(&self.columns);
+        if self.details.is_wide() {
+            let (on, room, mark) = (self.on(), Self::has_room(), self.mark("1"));
+            return Some(format!("AFTER UPDATE{of} ON {on} WHEN {room} BEGIN {mark} END"));
+        }
+        let changed: Vec<String> = self.columns.iter().map(|column| self.is_changed(column)).collect();
         let bits: Vec<String> = changed
             .iter()
             .enumerate()
@@ -198,8 +207,7 @@ impl Target<'_> {
             .collect();
         let mask = balanced(&bits, " | ");
         Some(format!(
-            "AFTER UPDATE{} ON {} WHEN ({}) AND {} BEGIN {} {} {} END",
-            self.update_of(&self.columns),
+            "AFTER UPDATE{of} ON {} WHEN ({}) AND {} BEGIN {} {} {} END",
             self.on(),
             balanced(&changed, " OR "),
             Self::has_room(),
@@ -210,7 +218,7 @@ impl Target<'_> {
     }
 
     /// Whether the column's bytes differ: 1 and 1.0 are equal, but print differently.
-    fn is_changed(&self, column: &str) -> String {
+    pub(super) fn is_changed(&self, column: &str) -> String {
         let name = quoted(self.source(column));
         let differs = format!("OLD.{name} COLLATE BINARY IS NOT NEW.{name}");
         // These affinities leave no two types whose values are equal.
@@ -221,7 +229,7 @@ impl Target<'_> {
     }
 
     /// OF these columns; nothing where an update of other columns changes them: generated ones.
-    fn update_of(&self, columns: &[String]) -> String {
+    pub(super) fn update_of(&self, columns: &[String]) -> String {
         let details = || columns.iter().map(|column| self.detail(column));
         if details().flatten().any(|detail| detail.is_generated) {
             return String::new();
@@ -235,139 +243,10 @@ impl Target<'_> {
         }
         format!(" OF {}", of.join(", "))
     }
-
-    /// Conditions on edgepress_t, one for each unique key: it is the row that has the new row's key.
-    fn same_keys(&self) -> Vec<String> {
-        let rowid = self.details.rowid.iter().map(|rowid| {
-            let rowid = quoted(rowid);
-            format!("edgepress_t.{rowid} = NEW.{rowid}")
-        });
-        rowid.chain(self.details.unique.iter().map(|unique| self.same_key(unique))).collect()
-    }
-
-    fn same_key(&self, unique: &Unique) -> String {
-        let mut condition =
-            unique.terms.iter().map(|term| self.same_term(term)).collect::<Vec<_>>().join(" AND ");
-        if let Some(predicate) = &unique.predicate {
-            // In its own words, so that the index is used; a comment at its end must not go on.
-            condition.push_str(&format!(" AND ({predicate}\n)"));
-        }
-        condition
-    }
-
-    fn same_term(&self, term: &Term) -> String {
-        let collation = quoted(&term.collation);
-        match &term.content {
-            TermContent::Column(name) => {
-                let name = quoted(name);
-                format!("edgepress_t.{name} = NEW.{name} COLLATE {collation}")
-            }
-            // The names in an expression have no table before them: in the right one they mean the new row.
-            TermContent::Expression(text) => {
-                let row = self.details.columns.iter().map(|column| {
-                    let name = quoted(&column.name);
-                    format!("NEW.{name} AS {name}")
-                });
-                let row = row.collect::<Vec<_>>().join(", ");
-                format!("({text}\n) = (SELECT {text}\n FROM (SELECT {row})) COLLATE {collation}")
-            }
-        }
-    }
-
-    /// REPLACE removes rows without telling anybody, unless `PRAGMA recursive_triggers` is on. An old image
-    /// of a row that stays does no harm.
-    fn replace(&self) -> Option<String> {
-        let keys = self.same_keys();
-        (!keys.is_empty()).then(|| format!("BEFORE INSERT ON {} {}", self.on(), self.record_removed(&keys)))
-    }
-
-    /// UPDATE OR REPLACE does the same.
-    fn displace(&self) -> Option<String> {
-        let others = match (&self.details.rowid, self.details.unique.iter().find(|unique| unique.is_primary))
-        {
-            (Some(rowid), _) => format!("edgepress_t.{0} <> OLD.{0}", quoted(rowid)),
-            (None, Some(primary)) => {
-                let key = primary.terms.iter().filter_map(|term| match &term.content {
-                    TermContent::Column(name) => Some(format!(
-                        "edgepress_t.{0} = OLD.{0} COLLATE {1}",
-                        quoted(name),
-                        quoted(&term.collation)
-                    )),
-                    TermContent::Expression(_) => None,
-                });
-                format!("NOT ({})", key.collect::<Vec<_>>().join(" AND "))
-            }
-            (None, None) => "1".to_owned(),
-        };
-        let keys: Vec<String> =
-            self.same_keys().into_iter().map(|key| format!("{key} AND {others}")).collect();
-        let terms = || self.details.unique.iter().flat_map(|unique| &unique.terms);
-        let columns: BTreeSet<&String> = terms()
-            .filter_map(|term| match &term.content {
-                TermContent::Column(name) => Some(name),
-                TermContent::Expression(_) => None,
-            })
-            .chain(&self.details.integer_key)
-            .collect();
-        // An expression or a condition reads columns that are not named here.
-        let reads_others = terms().any(|term| matches!(term.content, TermContent::Expression(_)))
-            || self.details.unique.iter().any(|unique| unique.predicate.is_some());
-        let of = if reads_others {
-            String::new()
-        } else {
-            let mut of = columns.into_iter().cloned().collect::<Vec<_>>();
-            of.extend(self.details.rowid.iter().filter(|_| self.details.integer_key.is_none()).cloned());
-            self.update_of(&of)
-        };
-        (!keys.is_empty())
-            .then(|| format!("BEFORE UPDATE{of} ON {} {}", self.on(), self.record_removed(&keys)))
-    }
-
-    /// Conditions under which REPLACE stores another key than the trigger sees: NULL in a column that is NOT
-    /// NULL becomes its default.
-    fn unseen_keys(&self) -> Vec<String> {
-        let columns = self.details.columns.iter().filter(|column| column.defaults);
-        let columns = columns.filter(|_| !self.details.unique.is_empty());
-        columns.map(|column| format!("NEW.{} IS NULL", quoted(&column.name))).collect()
-    }
-
-    fn record_removed(&self, keys: &[String]) -> String {
-        let on = self.on();
-        let mut when: Vec<String> = keys
-            .iter()
-            .map(|key| format!("EXISTS (SELECT 1 FROM {on} AS edgepress_t WHERE {key})"))
-            .collect();
-        let values: String = self
-            .columns
-            .iter()
-            .map(|column| format!(", edgepress_t.{}", quoted(self.source(column))))
-            .collect();
-        let into = quoted(&change_table(self.table));
-        let mut body = String::new();
-        let unseen = self.unseen_keys();
-        if !unseen.is_empty() {
-            // So rare that the whole table may count as changed.
-            body.push_str(&format!(
-                "UPDATE {SOURCE} SET mark = mark + 1 WHERE id = {} AND {}; ",
-                self.id,
-                balanced(&unseen, " OR ")
-            ));
-            when.extend(unseen);
-        }
-        for key in keys {
-            let from = format!("FROM {on} AS edgepress_t WHERE {key} LIMIT 1");
-            body.push_str(&format!(
-                "INSERT INTO {LOG} (source, at) SELECT {}, julianday('now') {from}; \
-                 INSERT OR REPLACE INTO {into} SELECT 2 * last_insert_rowid(), {PERHAPS}{values} {from}; ",
-                self.id
-            ));
-        }
-        format!("WHEN ({}) AND {} BEGIN {body}END", balanced(&when, " OR "), Self::has_room())
-    }
 }
 
 /// Joined so that the expression is no deeper than it must be: SQLite has a limit.
-fn balanced(terms: &[String], operator: &str) -> String {
+pub(super) fn balanced(terms: &[String], operator: &str) -> String {
     match terms {
         [] => "0".to_owned(),
         [one] => one.clone(),

@@ -1,6 +1,7 @@
 mod edits;
 mod random;
 mod schema;
+mod unharmed;
 mod upkeep;
 
 use std::path::PathBuf;

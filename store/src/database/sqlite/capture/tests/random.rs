@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::*;
 
 /// Tables `t` with columns id, a, b and c; `u` is not captured. In the last, `t` has no column `id`.
-const TABLES: [(&str, &[&str]); 8] = [
+const TABLES: [(&str, &[&str]); 11] = [
     ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE UNIQUE, b, c REAL, u);", &["id", "a", "b", "c"]),
     ("CREATE TABLE t (id INT, a TEXT COLLATE RTRIM, b UNIQUE, c NUMERIC, u, PRIMARY KEY (a, id)) WITHOUT ROWID;", &["id", "a", "b", "c"]),
     ("CREATE TABLE t (id INT, a, b, c, u); CREATE UNIQUE INDEX i ON t (a, b) WHERE c IS NOT NULL;", &["id", "a", "b", "c", "rowid"]),
@@ -36,13 +36,45 @@ const TABLES: [(&str, &[&str]); 8] = [
          CREATE TRIGGER d INSTEAD OF DELETE ON t BEGIN DELETE FROM base WHERE id = OLD.id; END;",
         &["id", "a", "b", "c"],
     ),
+    (
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b NOT NULL, c, u); CREATE UNIQUE INDEX i ON t (abs(a), b -> '$') WHERE c > 0;
+         CREATE UNIQUE INDEX j ON t (json_extract(c, '$.x'), b) WHERE json_valid(c);",
+        &["id", "a", "b", "c"],
+    ),
+    (
+        "CREATE TABLE t (id INT, a, b TEXT NOT NULL, c, u, PRIMARY KEY (b, id)) WITHOUT ROWID;
+         CREATE UNIQUE INDEX i ON t (abs(a) DESC);",
+        &["id", "a", "b", "c"],
+    ),
+    (
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c, u, v AS (json_extract(a, '$[0]')), w AS (b || 'x') UNIQUE);
+         CREATE UNIQUE INDEX i ON t (v, c) WHERE json_valid(a) AND u > 0;",
+        &["id", "a", "b", "c", "w"],
+    ),
     ("CREATE TABLE t (rowid, a UNIQUE, oid INT UNIQUE, c, id, b, u);", &["rowid", "a", "oid", "c", "id", "b"]),
 ];
 
 fn value() -> impl Strategy<Value = &'static str> {
     select(vec![
-        "NULL", "0", "1", "2", "3", "-1", "1.0", "2.5", "'a'", "'A'", "'a '", "'b'", "''", "x''", "x'61'",
+        "NULL",
+        "0",
+        "1",
+        "2",
+        "3",
+        "-1",
+        "1.0",
+        "2.5",
+        "'a'",
+        "'A'",
+        "'a '",
+        "'b'",
+        "''",
+        "x''",
+        "x'61'",
         "'1'",
+        "'[1]'",
+        "'{\"x\":1}'",
+        "-9223372036854775808",
     ])
 }
 
@@ -123,26 +155,48 @@ struct Run {
     table: &'static str,
     columns: &'static [&'static str],
     connection: SqliteConnection,
+    /// The same without capture.
+    plain: SqliteConnection,
     is_partial: bool,
-    has_defaults: bool,
+    has_doubts: bool,
+    /// Keys to itself are checked more often once there is any trigger.
+    is_itself: bool,
+    _plain: Owned,
 }
 
 impl Run {
     async fn new(schema: &str, columns: &'static [&'static str], recursive: bool) -> Self {
         let table = if schema.contains("TABLE base") { "base" } else { "t" };
-        let owned = Owned::captured(schema, &[(table, columns)]).await;
-        let options = SqliteConnectOptions::new().filename(&owned.path);
-        let options =
-            options.foreign_keys(true).pragma("recursive_triggers", if recursive { "ON" } else { "OFF" });
-        let connection = options.connect().await.unwrap();
-        let (is_partial, has_defaults) = (schema.contains("c IS NOT NULL"), schema.contains("DEFAULT"));
-        Self { owned, table, columns, connection, is_partial, has_defaults }
+        let (owned, _plain) = (Owned::captured(schema, &[(table, columns)]).await, Owned::new(schema).await);
+        let connect = async |owned: &Owned| {
+            let options = SqliteConnectOptions::new().filename(&owned.path);
+            let recursive = if recursive { "ON" } else { "OFF" };
+            options.foreign_keys(true).pragma("recursive_triggers", recursive).connect().await.unwrap()
+        };
+        let (connection, plain) = (connect(&owned).await, connect(&_plain).await);
+        let (is_partial, has_doubts) = (
+            schema.contains("WHERE"),
+            schema.contains("DEFAULT") || schema.contains("abs(") || schema.contains("json"),
+        );
+        let is_itself = schema.contains("REFERENCES t");
+        Self { owned, table, columns, connection, plain, is_partial, has_doubts, is_itself, _plain }
+    }
+
+    fn table(&self, columns: &[&str]) -> String {
+        let list: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        format!("SELECT {} FROM {}", list.join(", "), self.table)
     }
 
     async fn state(&mut self, columns: &[&str]) -> Rows {
-        let list: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-        let from = format!("SELECT {} FROM {}", list.join(", "), self.table);
+        let from = self.table(columns);
         rows(&mut self.connection, columns, &from).await
+    }
+
+    /// What SQLite complained of.
+    async fn run(connection: &mut SqliteConnection, script: &str) -> Option<String> {
+        let said = sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *connection).await;
+        sqlx::raw_sql("ROLLBACK").execute(connection).await.ok();
+        said.err().map(|error| error.to_string())
     }
 
     async fn step(&mut self, script: &str) {
@@ -151,14 +205,19 @@ impl Run {
         let some: Vec<&str> = columns.iter().copied().skip(script.len() % columns.len()).step_by(2).collect();
         let some_before = self.state(&some).await;
         // Many fail, some halfway through: what they did until then counts.
-        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut self.connection).await.ok();
-        sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.ok();
+        let said = Self::run(&mut self.connection, script).await;
+        if !self.is_itself {
+            assert_eq!(said, Self::run(&mut self.plain, script).await, "{script}");
+            let from = self.table(columns);
+            let plain = rows(&mut self.plain, columns, &from).await;
+            assert_eq!(self.state(columns).await, plain, "{script}");
+        }
         let (after, some_after) = (self.state(columns).await, self.state(&some).await);
 
         let changes = self.owned.changes(&seen).await;
         assert!(changes.everything.is_none(), "{changes:?}");
         if !changes.whole.is_empty() {
-            assert!(self.has_defaults, "only where NULL may have become another key: {script}");
+            assert!(self.has_doubts, "only where another key may be stored than is seen: {script}");
             return;
         }
         let last = Moment::of(&seen.0).last;
