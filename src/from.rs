@@ -396,12 +396,17 @@ fn written(text: &str) -> String {
     }
 }
 
-/// The URL without its password, if it has one.
+/// The URL without its password, if it has one: before the host, or among the parameters.
 fn without_password(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
-    let (user, host) = rest.rsplit_once('@')?;
-    let (user, _) = user.split_once(':')?;
-    Some(format!("{scheme}://{user}@{host}"))
+    let bare = rest.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host)));
+    let rest = bare.map_or_else(|| rest.to_owned(), |(user, host)| format!("{user}@{host}"));
+    let (place, parameters) = rest.split_once('?').unwrap_or((&rest, ""));
+    let is_secret = |parameter: &&str| parameter.to_ascii_lowercase().starts_with("password=");
+    let (secret, others): (Vec<&str>, Vec<&str>) = parameters.split('&').partition(is_secret);
+    let is_told = bare.is_some() || !secret.is_empty();
+    let others = if others.concat().is_empty() { String::new() } else { format!("?{}", others.join("&")) };
+    is_told.then(|| format!("{scheme}://{place}{others}"))
 }
 
 fn head(url: &str) -> String {
@@ -523,6 +528,11 @@ mod tests {
             without_password("postgres://me:p@ss:w@host:1/shop?x=y").as_deref(),
             Some("postgres://me@host:1/shop?x=y")
         );
+        assert_eq!(
+            without_password("postgres://host/shop?user=me&password=secret&sslmode=require").as_deref(),
+            Some("postgres://host/shop?user=me&sslmode=require")
+        );
+        assert_eq!(without_password("mysql://host/shop?password=x").as_deref(), Some("mysql://host/shop"));
         assert_eq!(without_password("postgres://me@host/shop"), None);
         assert!(!head("mysql://me:secret@host/shop").contains("secret"));
     }

@@ -456,6 +456,88 @@ fn a_database_that_may_not_be_written_is_published_in_full() {
 }
 
 #[test]
+fn a_role_that_may_only_read_by_now_publishes_in_full() {
+    let (url, execute) = served(true);
+    let name = url.rsplit('/').next().expect("it names a database").to_owned();
+    execute("CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1)");
+    let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+    assert_eq!(site.json("publish")["documents"], 1);
+    execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    execute("SET transaction_read_only = off; UPDATE one SET v = 2");
+    let report = site.json("publish");
+    assert_eq!((&report["released"], &report["changed"]), (&true.into(), &1.into()), "{report}");
+    assert!(report["full"].as_str().is_some_and(|why| why.contains("may not be written")), "{report}");
+    assert_whole(&site);
+}
+
+#[test]
+fn whoever_owns_a_partitioned_table_may_go_on_making_partitions() {
+    let (url, execute) = served(true);
+    let name = url.rsplit('/').next().expect("it names a database").to_owned();
+    execute(&format!(
+        "CREATE ROLE owner_{name} LOGIN; GRANT CREATE ON SCHEMA public TO owner_{name}; SET ROLE owner_{name}; \
+         CREATE TABLE part (id INTEGER PRIMARY KEY, v TEXT) PARTITION BY RANGE (id); \
+         CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (10); INSERT INTO part VALUES (1, 'a')"
+    ));
+    let site = one(&url, "SELECT id, v FROM part", "/{id}.json");
+    site.json("publish");
+    execute(&format!(
+        "SET ROLE owner_{name}; CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (10) TO (20); \
+         ALTER TABLE part DETACH PARTITION part_1; ALTER TABLE part ATTACH PARTITION part_1 FOR VALUES FROM (0) TO (10); \
+         INSERT INTO part VALUES (12, 'b')"
+    ));
+    assert_eq!(site.json("publish")["documents"], 2);
+    let explained = site.json("impact public.part 12");
+    assert!(explained.to_string().contains("/12.json"), "{explained}");
+    assert_whole(&site);
+}
+
+#[test]
+fn rows_that_row_level_security_hides_by_now_are_published_no_more() {
+    let (url, execute) = served(true);
+    let name = url.rsplit('/').next().expect("it names a database").to_owned();
+    execute(&format!(
+        "CREATE ROLE bound_{name} LOGIN; GRANT CREATE ON DATABASE {name} TO bound_{name}; \
+         CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1), (2, 2); \
+         GRANT SELECT, TRIGGER ON one TO bound_{name}"
+    ));
+    let url = url.replace("edgepress@", &format!("bound_{name}@"));
+    let site = one(&url, "SELECT id, v FROM one", "/{id}.json");
+    assert_eq!(site.json("publish")["documents"], 2);
+    for (sql, documents) in [
+        ("CREATE POLICY shown ON one USING (id = 1); ALTER TABLE one ENABLE ROW LEVEL SECURITY", 1),
+        ("ALTER POLICY shown ON one USING (id > 0)", 2),
+        ("ALTER POLICY shown ON one USING (id = 2)", 1),
+        ("ALTER TABLE one DISABLE ROW LEVEL SECURITY", 2),
+    ] {
+        execute(sql);
+        assert_eq!(site.json("publish --yes")["documents"], documents, "{sql}");
+        assert_whole(&site);
+    }
+}
+
+#[test]
+fn settings_of_the_server_do_not_matter() {
+    let (url, execute) = served(false);
+    execute(
+        "CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1), (2, 2), (3, 3)",
+    );
+    let query = "SELECT id, v / 3 AS third, date_format('2026-05-01', '%M') AS month FROM one";
+    let site = one(&url, query, "/{id}.json");
+    execute(
+        "SET GLOBAL sql_select_limit = 2, GLOBAL div_precision_increment = 9, GLOBAL lc_time_names = 'ja_JP'",
+    );
+    let published = site.run("publish --format json");
+    execute(
+        "SET GLOBAL sql_select_limit = DEFAULT, GLOBAL div_precision_increment = DEFAULT, GLOBAL lc_time_names = DEFAULT",
+    );
+    assert_eq!(published.code, Some(0), "{}", published.text());
+    let documents = live(&site.bucket()).documents;
+    assert_eq!(documents.len(), 3);
+    assert_eq!(documents["/1.json"], br#"{"id":1,"third":"0.3333","month":"May"}"#);
+}
+
+#[test]
 fn a_server_that_goes_away_leaves_the_live_release() {
     for is_postgres in [true, false] {
         let (url, execute) = served(is_postgres);

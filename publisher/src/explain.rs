@@ -115,12 +115,26 @@ fn through(plan: &[Precision], collection: &str, table: &Table) -> Vec<String> {
     reading.map(|place| name(&place.include)).collect()
 }
 
+/// The table that a name means: as a query would find it, in a schema that is named, or the only one of its name.
+fn named<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Table> {
+    let qualified = || name.split_once('.').and_then(|(schema, name)| catalog.find(Some(schema), name));
+    let only = || {
+        let mut all = catalog.tables.keys().filter(|table| table.name == name);
+        all.next().filter(|_| all.next().is_none())
+    };
+    catalog.find(None, name).or_else(qualified).or_else(only)
+}
+
 /// A table and what stands after FROM to select one of its rows.
 fn row(catalog: &Catalog, name: &str, key: &[String]) -> Result<(Table, String), NoRow> {
-    let found = catalog.find(None, name).and_then(|table| Some((table, catalog.tables.get(table)?)));
+    let found = named(catalog, name).and_then(|table| Some((table, catalog.tables.get(table)?)));
     let Some((table, TableFacts { key: columns, .. })) = found else {
-        let names = catalog.tables.keys().map(|table| table.name.as_str());
-        let known: Vec<&str> = names.filter(|name| !name.starts_with("sqlite_")).collect();
+        let tables = catalog.tables.keys().filter(|table| !table.name.starts_with("sqlite_"));
+        let shown = |table: &Table| match catalog.find(None, &table.name) == Some(table) {
+            true => table.name.clone(),
+            false => format!("{}.{}", table.schema, table.name),
+        };
+        let known: Vec<String> = tables.map(shown).collect();
         return Err(NoRow(format!("there is no table `{name}`; the tables are: {}", known.join(", "))));
     };
     if columns.is_empty() {
@@ -138,7 +152,8 @@ fn row(catalog: &Catalog, name: &str, key: &[String]) -> Result<(Table, String),
         .zip(key)
         .map(|(column, text)| format!("{} = {}", quoted(catalog.dialect, column), literal(text)));
     let terms: Vec<String> = terms.collect();
-    let filter = format!("{} WHERE {}", quoted(catalog.dialect, &table.name), terms.join(" AND "));
+    let [schema, name] = [&table.schema, &table.name].map(|name| quoted(catalog.dialect, name));
+    let filter = format!("{schema}.{name} WHERE {}", terms.join(" AND "));
     Ok((table.clone(), filter))
 }
 

@@ -71,6 +71,8 @@ struct SoFar {
     refused: BTreeMap<Arc<str>, KeyError>,
     /// Collections that cannot be read, each with its error.
     unread: BTreeMap<String, String>,
+    /// Why the database cannot be told of releases, if it cannot.
+    unwritable: Option<String>,
     /// Static files that are left out, each with what is wrong with it.
     left_out: BTreeMap<Arc<str>, String>,
 }
@@ -230,9 +232,10 @@ impl Session {
         let consumer = Consumer { database, name: &name };
         progress.begin("reading and rendering");
         let live = under.before().map(Release::of);
-        let Moment { snapshot, impact, since, seen, used } = match options.dry_run {
-            true => consumer.without_capture("it is a dry run".to_owned()).await?,
-            false => consumer.moment(&mut self.known, &self.prepared, live.as_ref()).await?,
+        let Moment { snapshot, impact, since, seen, used } = match &under.so_far.unwritable {
+            _ if options.dry_run => consumer.without_capture("it is a dry run".to_owned()).await?,
+            Some(why) => consumer.without_capture(why.clone()).await?,
+            None => consumer.moment(&mut self.known, &self.prepared, live.as_ref()).await?,
         };
         let mut unread = under.so_far.unread.clone();
         for (collection, message) in impact.iter().flat_map(|impact| impact.broken()) {
@@ -337,7 +340,16 @@ impl Session {
         report.counts = staged.counts;
         report.released = staged.is_new;
         if staged.is_new {
-            memory.intend(staged.current.live()).await?;
+            match memory.intend(staged.current.live()).await {
+                // It was written before: perhaps this is its replica, or the role may only read by now.
+                Err(PublishError::Database(error @ DatabaseError::Query { .. }))
+                    if under.so_far.unwritable.is_none() =>
+                {
+                    let why = format!("the database may not be written: {error}");
+                    return Ok(Outcome::Again(SoFar { unwritable: Some(why), ..(*under.so_far).clone() }));
+                }
+                intended => intended?,
+            }
             staged.current = commit::swap(&self.publisher.releases, &under.live, staged.current).await?;
             report.latency_ms = memory.oldest().map(|oldest| (self.publisher.clock)().saturating_sub(oldest));
         }

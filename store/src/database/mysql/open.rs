@@ -31,7 +31,8 @@ const OTHERS: [u16; 18] = [
 /// `/*!80000 */` by MySQL only.
 const SETTINGS: [&str; 3] = [
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1, group_concat_max_len = 1073741824, \
-     sql_select_limit = DEFAULT, sql_big_selects = 1, lock_wait_timeout = 60 \
+     sql_select_limit = 18446744073709551615, sql_big_selects = 1, lock_wait_timeout = 60, \
+     lc_time_names = 'en_US', div_precision_increment = 4 \
      /*M!100101 , max_statement_time = 0 */ \
      /*!80000 , max_execution_time = 0, information_schema_stats_expiry = 0 */",
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",

@@ -37,11 +37,13 @@ struct Relation {
     is_owned: bool,
     /// Rows come from another server by logical replication.
     is_subscribed: bool,
+    /// Row-level security hides rows from this role.
+    hides_rows: bool,
     /// The SELECT of a view.
     view: Option<String>,
 }
 
-from_row!(Relation: number, schema, name, kind, persistence, file, bound, can_trigger, is_owned, is_subscribed, view);
+from_row!(Relation: number, schema, name, kind, persistence, file, bound, can_trigger, is_owned, is_subscribed, hides_rows, view);
 
 const RELATIONS: &str = "\
     SELECT c.oid::bigint AS number, n.nspname::text AS schema, c.relname::text AS name, \
@@ -52,6 +54,7 @@ const RELATIONS: &str = "\
             WHERE t.tgrelid = c.oid AND f.pronamespace = n.ours) AS can_trigger, \
         pg_catalog.pg_has_role(c.relowner, 'USAGE') AS is_owned, \
         EXISTS (SELECT 1 FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = c.oid) AS is_subscribed, \
+        pg_catalog.row_security_active(c.oid) AS hides_rows, \
         CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END AS view \
     FROM pg_catalog.pg_class c JOIN (SELECT oid, nspname, pg_catalog.to_regnamespace($1) AS ours \
         FROM pg_catalog.pg_namespace) n ON n.oid = c.relnamespace \
@@ -274,7 +277,8 @@ impl Reading {
     fn fingerprint(&self, members: &[&Relation]) -> String {
         let mut text = String::new();
         for member in members {
-            text += &format!("{} {} {} {:?}\n", member.number, member.file, member.kind, member.bound);
+            let Relation { number, file, kind, bound, hides_rows, .. } = member;
+            text += &format!("{number} {file} {kind} {bound:?} {hides_rows}\n");
             for attribute in self.attributes(member) {
                 let Attribute { name, kind, modifier, generated, collation, .. } = attribute;
                 let labels = self.types.labels(*kind);
@@ -296,6 +300,10 @@ impl Reading {
                 }
                 ("f", _) => "is a foreign table, which others edit on their own server",
                 (_, "u") => "is unlogged: a crash empties it without a trigger: ALTER TABLE … SET LOGGED",
+                _ if member.hides_rows => {
+                    "hides rows from this role by row-level security, as a policy says, which nobody records: \
+                     give the role BYPASSRLS"
+                }
                 _ if !member.can_trigger => {
                     "may not be given a trigger by this role: GRANT TRIGGER ON it to this role"
                 }

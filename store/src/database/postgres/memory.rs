@@ -22,8 +22,9 @@ pub(super) const SIGN: &str = "\
     parts(part) AS (\
         SELECT format('%s %s', pg_catalog.pg_postmaster_start_time(), current_schemas(false)) \
         UNION ALL SELECT format('n%s.%s.%s', oid, xmin, nspname) FROM names \
-        UNION ALL SELECT format('c%s.%s.%s.%s.%s.%s', oid, xmin, relname, relfilenode, \
-            pg_catalog.has_table_privilege(oid, 'TRIGGER'), pg_catalog.pg_has_role(relowner, 'USAGE')) FROM relations \
+        UNION ALL SELECT format('c%s.%s.%s.%s.%s.%s.%s', oid, xmin, relname, relfilenode, \
+            pg_catalog.has_table_privilege(oid, 'TRIGGER'), pg_catalog.pg_has_role(relowner, 'USAGE'), \
+            pg_catalog.row_security_active(oid)) FROM relations \
         UNION ALL SELECT format('a%s.%s.%s.%s.%s', attrelid, attnum, xmin, attname, atttypid) \
             FROM pg_catalog.pg_attribute WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 \
         UNION ALL SELECT format('i%s.%s', indexrelid, xmin) FROM pg_catalog.pg_index \

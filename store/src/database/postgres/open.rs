@@ -28,6 +28,8 @@ const SETTINGS: &str = "\
     SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'iso_8601'; \
     SET extra_float_digits = 1; SET bytea_output = 'hex'; SET standard_conforming_strings = on; \
     SET client_encoding = 'UTF8'; SET xmlbinary = 'base64'; SET cursor_tuple_fraction = 1; \
+    SET lc_monetary = 'C'; SET lc_time = 'C'; SET lc_numeric = 'C'; SET transform_null_equals = off; \
+    SET quote_all_identifiers = off; \
     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
@@ -123,6 +125,8 @@ pub(super) fn message(error: &sqlx::Error) -> String {
 /// are not.
 pub(super) fn is_refused(error: &sqlx::Error) -> bool {
     match error {
+        // A transaction that may only read.
+        sqlx::Error::Database(_) if code(error).as_deref() == Some("25006") => true,
         sqlx::Error::Database(_) => code(error).is_some_and(|code| {
             let classes = ["08", "25", "40", "53", "55", "57", "58", "F0", "XX"];
             !classes.iter().any(|class| code.starts_with(class))

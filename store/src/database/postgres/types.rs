@@ -191,6 +191,7 @@ impl Types {
             let is_text = matches!(
                 &*entry.name,
                 "citext"
+                    | "hstore"
                     | "ltree"
                     | "lquery"
                     | "ltxtquery"

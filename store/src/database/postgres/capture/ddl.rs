@@ -115,7 +115,8 @@ impl Target<'_> {
                  {SETTINGS} AS {}",
                 literal(&self.body())
             ),
-            format!("REVOKE ALL ON FUNCTION edgepress_capture.{function}() FROM PUBLIC"),
+            // Whoever owns a partitioned table makes a trigger of this with each new partition. Nobody can call it.
+            format!("GRANT EXECUTE ON FUNCTION edgepress_capture.{function}() TO PUBLIC"),
         ]
     }
 
