@@ -38,14 +38,14 @@ impl Target<'_> {
     /// REPLACE removes rows without telling anybody, unless `PRAGMA recursive_triggers` is on. An old image
     /// of a row that stays does no harm.
     pub(super) fn replace(&self) -> Option<String> {
-        let keys = self.keys(None, false);
+        let keys = self.keys(None);
         let removed = self.record_removed(&keys, self.unnumbered());
         (!keys.is_empty()).then(|| format!("BEFORE INSERT ON {} WHEN {removed}", self.on()))
     }
 
     /// UPDATE OR REPLACE does the same.
     pub(super) fn displace(&self) -> Option<String> {
-        let keys = self.keys(Some(&self.is_other()), true);
+        let keys = self.keys(Some(&self.is_other()));
         let mut of: BTreeSet<String> =
             self.details.unique.iter().flat_map(|unique| self.columns_of(unique)).collect();
         of.extend(self.details.integer_key.clone());
@@ -80,14 +80,19 @@ impl Target<'_> {
         format!("NOT ({})", key.collect::<Vec<_>>().join(" AND "))
     }
 
-    fn keys(&self, others: Option<&str>, is_update: bool) -> Vec<Key> {
-        let and = others.map_or_else(String::new, |others| format!(" AND {others}"));
-        let rowid = self.details.rowid.iter().map(|rowid| {
-            let rowid = quoted(rowid);
-            let same = format!("edgepress_t.{rowid} = NEW.{rowid}{and}");
-            Key { same, gate: None, doubt: None }
+    /// `others`: of an update, what holds for rows other than its own.
+    fn keys(&self, others: Option<&str>) -> Vec<Key> {
+        let and = |others: Option<&str>| others.map_or_else(String::new, |others| format!(" AND {others}"));
+        let rowid = self.details.rowid.as_ref().map(|rowid| quoted(rowid));
+        let numbered = rowid.iter().map(|rowid| Key {
+            same: format!("edgepress_t.{rowid} = NEW.{rowid}{}", and(others)),
+            gate: None,
+            doubt: None,
         });
-        let mut keys: Vec<Key> = rowid.collect();
+        let mut keys: Vec<Key> = numbered.collect();
+        // Of an insert, the row with its number is recorded already.
+        let recorded = rowid.map(|rowid| format!("edgepress_t.{rowid} <> NEW.{rowid}"));
+        let and = and(others.or(recorded.as_deref()));
         let (risky, plain): (Vec<&Unique>, Vec<&Unique>) =
             self.details.unique.iter().partition(|unique| unique.needs_index);
         for unique in plain {
@@ -99,7 +104,7 @@ impl Target<'_> {
             let is_alone = risky.len() == 1 && !self.details.refuses;
             let is_safe = self.is_safe(unique, is_alone.then_some(&*conflicts));
             let (mut gate, mut doubt) = self.gate(unique, &is_safe);
-            if let Some(changed) = self.changed(unique).filter(|_| is_update) {
+            if let Some(changed) = self.changed(unique).filter(|_| others.is_some()) {
                 gate = lazy(&changed, &gate);
                 doubt = doubt.map(|doubt| lazy(&changed, &doubt));
             }
