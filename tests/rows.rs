@@ -228,18 +228,6 @@ fn a_query_that_does_not_run_keeps_its_collection_and_makes_nothing_else_anew() 
 }
 
 #[test]
-fn a_file_that_may_not_grow_fails_as_a_full_disk_does() {
-    let site = Site::small(2_000);
-    site.json("check");
-    let command = site.command("publish");
-    let mut limited = std::process::Command::new("bash");
-    limited.args(["-c", "ulimit -f 8; exec \"$@\"", "limited"]).arg(command.get_program());
-    let ran = crate::support::run(limited.args(command.get_args()).current_dir(site.folder()));
-    assert_eq!(ran.code, Some(1), "{}", ran.text());
-    assert!(ran.stderr.starts_with("error: ") || ran.stderr.contains("\nerror: "), "{}", ran.text());
-}
-
-#[test]
 fn static_files_come_before_rows_that_want_their_paths() {
     let site = with_pages_at_the_root(2);
     std::fs::remove_dir_all(site.path("static")).ok();
