@@ -223,12 +223,13 @@ fn overlap(a: &Pattern, b: &Pattern) -> bool {
 fn is_template_touched(document: &Document, old: &ReleaseDefinition, maker: &Maker) -> bool {
     let Some(template) = &document.template else { return false };
     let new = maker.definition();
-    let other_site = (&old.site.name, &old.site.url) != (&new.site.name, &new.site.url);
+    if (&old.site.name, &old.site.url) != (&new.site.name, &new.site.url) {
+        return true;
+    }
     let changed = |path: &str| old.static_files.get(path) != new.static_files.get(path);
     maker.renderer().dependencies(template).into_iter().any(|name| {
         let text = new.templates.get(name);
         text != old.templates.get(name)
-            || other_site && text.is_some_and(|text| text.contains("site") || text.contains("url"))
             || match assets(text.map_or("", String::as_str)) {
                 Assets::These(names) => names.iter().any(|name| changed(name)),
                 Assets::Any => old.static_files != new.static_files,
