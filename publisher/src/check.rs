@@ -97,7 +97,7 @@ pub async fn check(
             checked.capture = statements.map_err(PublishError::Database)?;
         }
         cautions(&impact, source, &mut checked);
-        deeper(source, database, &mut checked).await?;
+        deeper(&prepared, database, &mut checked).await?;
     }
     Ok(checked)
 }
@@ -167,13 +167,18 @@ fn line(collection: &Collection, path: &str) -> u32 {
 }
 
 /// What only the database can tell of queries that run: keys that rows share, includes without an index.
-async fn deeper(source: &Source, database: &dyn Database, checked: &mut Checked) -> Result<(), PublishError> {
+async fn deeper(
+    prepared: &Prepared,
+    database: &dyn Database,
+    checked: &mut Checked,
+) -> Result<(), PublishError> {
+    let source = &prepared.source;
     let progress = Progress::default();
     let snapshot = database.snapshot().await.map_err(PublishError::Database)?;
     let mut reader = Reader::new(snapshot, &progress);
     let dialect = reader.snapshot.catalog().await.map_err(PublishError::Database)?.dialect;
-    for collection in &source.site.definition.collections {
-        twins(collection, &source.file, dialect, &mut reader, checked).await?;
+    for (collection, keys) in source.site.definition.collections.iter().zip(&*prepared.keys) {
+        twins((collection, keys), &source.file, dialect, &mut reader, checked).await?;
         let mut includes: Vec<&Include> = collection.includes.iter().collect();
         while let Some(include) = includes.pop() {
             includes.extend(&include.includes);
@@ -196,14 +201,13 @@ async fn deeper(source: &Source, database: &dyn Database, checked: &mut Checked)
 
 /// Rows of a collection with one path.
 async fn twins(
-    collection: &Collection,
+    (collection, keys): (&Collection, &KeyColumns),
     file: &str,
     dialect: Dialect,
     reader: &mut Reader<'_>,
     checked: &mut Checked,
 ) -> Result<(), PublishError> {
     let Some(query) = &collection.query else { return Ok(()) };
-    let keys = KeyColumns::of(collection);
     for group in &keys.groups {
         let names = keys.names(group);
         if names.is_empty() {
@@ -214,7 +218,7 @@ async fn twins(
         let sql = format!("SELECT {by} FROM ({query}\n) AS edgepress_t GROUP BY {by} HAVING count(*) > 1");
         // The database may call more rows equal than show the same texts: those that do are found by reading.
         let Ok(Some(found)) = reader.keys(&sql, TWINS).await else { continue };
-        let lists = reader.keyed(collection, &keys, group, &found).await?;
+        let lists = reader.keyed(collection, keys, group, &found).await?;
         if let Some(row) = lists.iter().find(|list| list.len() > 1).and_then(|list| list.first()) {
             let document = &collection.documents[group.documents[0]];
             let error = KeyError::twice(collection, document, row);

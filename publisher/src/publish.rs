@@ -41,9 +41,7 @@ pub struct Session {
     publisher: Publisher,
     prepared: Prepared,
     known: Known,
-    /// The definition of the site as it is now, by its hash.
-    own: Digest,
-    /// What this publisher released last with it.
+    /// What this publisher released last with the site as it is now: the definition's hash.
     released: Option<Digest>,
     /// What the live release was made with, by its hash.
     definition: Option<(Digest, Arc<ReleaseDefinition>)>,
@@ -148,7 +146,6 @@ impl Session {
     pub fn new(publisher: Publisher, prepared: Prepared) -> Self {
         Self {
             publisher,
-            own: prepared.maker.definition().encode().0,
             prepared,
             known: Known::default(),
             released: None,
@@ -166,8 +163,8 @@ impl Session {
 
     /// Works with another state of the site's files from now on.
     pub fn replace(&mut self, prepared: Prepared) {
-        let own = prepared.maker.definition().encode().0;
-        if std::mem::replace(&mut self.own, own) != own {
+        let hash = |prepared: &Prepared| prepared.maker.definition().encode().0;
+        if hash(&self.prepared) != hash(&prepared) {
             self.released = None;
         }
         self.prepared = prepared;
@@ -200,23 +197,26 @@ impl Session {
     ) -> Result<Report, PublishError> {
         let publisher = self.publisher.clone();
         let _lock = if options.dry_run { None } else { Some(publisher.lock().await?) };
-        let all = self.prepared.clone();
-        let mut so_far = Arc::<SoFar>::default();
+        let (mut all, mut so_far) = (None, Arc::<SoFar>::default());
         let report = loop {
             match self.attempt(database, options, so_far.clone(), progress).await {
-                Ok(Outcome::Again(found)) if found.left_out.len() > so_far.left_out.len() => {
-                    match all.without(found.left_out.keys()) {
-                        Ok(less) => self.prepared = less,
-                        Err(error) => break Err(error),
+                Ok(Outcome::Done(report)) => break Ok(*report),
+                Ok(Outcome::Again(found)) => {
+                    if found.left_out.len() > so_far.left_out.len() {
+                        let all = all.get_or_insert_with(|| self.prepared.clone());
+                        match all.without(found.left_out.keys()) {
+                            Ok(less) => self.prepared = less,
+                            Err(error) => break Err(error),
+                        }
                     }
                     so_far = Arc::new(found);
                 }
-                Ok(Outcome::Again(found)) => so_far = Arc::new(found),
-                Ok(Outcome::Done(report)) => break Ok(*report),
                 Err(error) => break Err(error),
             }
         };
-        self.prepared = all;
+        if let Some(all) = all {
+            self.prepared = all;
+        }
         report
     }
 
@@ -306,16 +306,18 @@ impl Session {
         progress.begin("comparing");
         let stamp = (self.publisher.clock)() + STAMP;
         let (mut plan, packs) = self.plan(&under, collected, scope, stamp).await?;
-        if let Some((path, other)) = plan.left_out.first_key_value() {
-            let message = format!(
-                "the static file {path} and the document {other} are in each other's way, \
-                 because one would have to be a folder for the other: give one of them another path"
-            );
-            if !under.options.keep_going {
-                return Err(PublishError::Paths(message));
-            }
+        if !plan.left_out.is_empty() {
             let mut so_far = (*under.so_far).clone();
-            so_far.left_out.insert(path.clone(), message);
+            for (path, other) in plan.left_out {
+                let message = format!(
+                    "the static file {path} and the document {other} are in each other's way, \
+                     because one would have to be a folder for the other: give one of them another path"
+                );
+                if !under.options.keep_going {
+                    return Err(PublishError::Paths(message));
+                }
+                so_far.left_out.insert(path, message);
+            }
             return Ok(Outcome::Again(so_far));
         }
         if plan.needs_full {
