@@ -6,10 +6,10 @@ use edgepress_publisher::{Options, Source};
 use edgepress_site::release::State;
 use edgepress_store::database::servers;
 
-use super::steps::{PLAIN, ROWS, check_publish, check_stored, check_whole, kill_at_random, source};
+use super::steps::{ROWS, check_publish, check_stored, check_whole, kill_at_random, source};
 use super::world::{Act, World};
 use crate::edits;
-use crate::support::Stop;
+use crate::support::{Stop, YES};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -19,10 +19,10 @@ enum Kind {
 
 /// What is done again and again while publishers are killed.
 const ACTS: [(&str, Option<Options>); 4] = [
-    ("publish", Some(PLAIN)),
-    ("full publish", Some(Options { full: true, ..PLAIN })),
+    ("publish", Some(YES)),
+    ("full publish", Some(Options { full: true, ..YES })),
     ("rollback", None),
-    ("resume", Some(Options { resume: true, ..PLAIN })),
+    ("resume", Some(Options { resume: true, ..YES })),
 ];
 
 fn world(kind: Kind) -> World {
@@ -93,7 +93,7 @@ fn check(kind: Kind) {
     // A first publish has a new database each time.
     for number in 1.. {
         let world = world(kind);
-        let (outcome, _) = world.act(&source, Act::Publish(PLAIN), Some(Stop::After(number)));
+        let (outcome, _) = world.act(&source, Act::Publish(YES), Some(Stop::After(number)));
         check_publish(
             &world,
             &source,

@@ -13,18 +13,7 @@ use edgepress_site::release::State;
 
 use super::world::{Act, Full, World};
 use crate::edits;
-use crate::support::{Random, Stop};
-
-pub(super) const PLAIN: Options = Options {
-    full: false,
-    dry_run: false,
-    yes: true,
-    resume: false,
-    keep_going: false,
-    patient: false,
-    list: 0,
-    wait: None,
-};
+use crate::support::{Random, Stop, YES};
 
 pub(super) const ROWS: &str = "
 INSERT INTO brand VALUES ('b0', 'Brand 0'), ('b1', 'Brand 1'), ('b2', 'Brand 2');
@@ -48,7 +37,7 @@ const fn step(name: &'static str, sql: &'static str, act: Act) -> Step {
     Step { name, sql, template: None, act }
 }
 
-const PUBLISH: Act = Act::Publish(PLAIN);
+const PUBLISH: Act = Act::Publish(YES);
 
 const STEPS: [Step; 16] = [
     step("first publish", "", PUBLISH),
@@ -85,18 +74,14 @@ const STEPS: [Step; 16] = [
         "ALTER TABLE variant ADD COLUMN note TEXT; UPDATE variant SET stock = 8 WHERE sku = 's0'",
         PUBLISH,
     ),
-    step(
-        "full publish",
-        "DELETE FROM brand WHERE slug = 'b0'",
-        Act::Publish(Options { full: true, ..PLAIN }),
-    ),
-    step("full publish of what is live", "", Act::Publish(Options { full: true, ..PLAIN })),
+    step("full publish", "DELETE FROM brand WHERE slug = 'b0'", Act::Publish(Options { full: true, ..YES })),
+    step("full publish of what is live", "", Act::Publish(Options { full: true, ..YES })),
     step("another update", "UPDATE product SET price = price + 1", PUBLISH),
     step("rollback", "", Act::Rollback(3)),
     step(
         "resume",
         "UPDATE product SET name = 'Held' WHERE slug = 'p2'; DELETE FROM variant WHERE sku = 's0'",
-        Act::Publish(Options { resume: true, ..PLAIN }),
+        Act::Publish(Options { resume: true, ..YES }),
     ),
     step("update after the resume", "UPDATE product SET price = 5 WHERE slug = 'p2'", PUBLISH),
     step("rows renewed", "DELETE FROM variant; INSERT INTO variant VALUES ('s9', 'p2', 1, '')", PUBLISH),
@@ -220,8 +205,8 @@ pub(super) fn kill_at_random(
         let resume = live.as_ref().is_some_and(|live| live.state == State::Held);
         let act = match (random.below(8), live) {
             (0, Some(live)) if live.parent > 0 => Act::Rollback(live.parent),
-            (1, _) => Act::Publish(Options { full: true, resume, ..PLAIN }),
-            _ => Act::Publish(Options { resume, ..PLAIN }),
+            (1, _) => Act::Publish(Options { full: true, resume, ..YES }),
+            _ => Act::Publish(Options { resume, ..YES }),
         };
         match world.act(source, act, Some(stop)) {
             (None, _) => killed += 1,

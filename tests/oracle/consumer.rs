@@ -18,18 +18,6 @@ use super::case::Site;
 use super::lies::{Lie, Lying};
 use super::world::Databases;
 
-/// Whatever is removed: the oracle is not about the guard.
-pub(super) const YES: Options = Options {
-    full: false,
-    dry_run: false,
-    yes: true,
-    resume: false,
-    keep_going: false,
-    patient: false,
-    list: 0,
-    wait: None,
-};
-
 /// Bytes of index nodes that a publisher keeps.
 const NODES: u64 = 1 << 20;
 

@@ -13,10 +13,11 @@ use edgepress_store::bucket::Memory;
 use edgepress_store::database::Database;
 
 use super::case::{Case, How, Publish, Site, Step, Transaction};
-use super::consumer::{Consumer, Documents, Versions, YES, differences, documents, publisher, source};
+use super::consumer::{Consumer, Documents, Versions, differences, documents, publisher, source};
 use super::faults::Fault;
 use super::precision::{self, Precision};
 use super::world::{Databases, Disturbed};
+use crate::support::YES;
 
 /// What went wrong, in kinds that shrinking must not mix up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

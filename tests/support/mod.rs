@@ -11,6 +11,8 @@ use std::io::ErrorKind;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use edgepress_publisher::Options;
+
 pub(crate) use bucket::{Files, Live, files, live, mirror};
 pub(crate) use http::Client;
 pub(crate) use running::{Running, read_all};
@@ -22,6 +24,18 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_edgepress");
 
 /// Nothing that a test waits for takes so long, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A plain publish, whatever it removes: few tests are about the guard.
+pub(crate) const YES: Options = Options {
+    full: false,
+    dry_run: false,
+    yes: true,
+    resume: false,
+    keep_going: false,
+    patient: false,
+    list: 0,
+    wait: None,
+};
 
 /// What a command said when it ended.
 #[derive(Debug)]
