@@ -3,8 +3,8 @@
 //! Owns deciding where an undefined variable would pass silently (everywhere but as the whole of
 //! `{{ path }}`, before `is defined` and before `| default(…)`) and which values can grow.
 
-use super::lexer::Kind;
-use super::scan::{Reader, Target, What};
+use super::lexer::{Kind, Token};
+use super::scan::{Call, Callee, Reader, Target, What};
 
 /// Deeper expressions are not read; Tera refuses them at 40.
 const MAX_DEPTH: usize = 100;
@@ -95,7 +95,9 @@ impl Reader<'_> {
                 "|" if PIPE >= min => {
                     self.next();
                     let forgiving = self.sees("default");
-                    if !forgiving {
+                    if forgiving {
+                        self.forgive(left);
+                    } else {
                         self.strict(left);
                     }
                     let end = self.filter()?;
@@ -135,10 +137,12 @@ impl Reader<'_> {
         self.next();
         self.takes("not");
         let test = self.name()?;
-        if !matches!(self.text(test), "defined" | "undefined") {
+        if matches!(self.text(test), "defined" | "undefined") {
+            self.forgive(left);
+        } else {
             self.strict(left);
         }
-        let end = if self.sees("(") { self.keyword_arguments()? } else { test.end };
+        let end = self.call(Callee::Test, test)?;
         Some(Operand { start: left.start, end, kind: OperandKind::Other })
     }
 
@@ -146,7 +150,7 @@ impl Reader<'_> {
     pub(super) fn filter(&mut self) -> Option<usize> {
         let name = self.name()?;
         self.refuse_reserved(name, "__");
-        if self.sees("(") { self.keyword_arguments() } else { Some(name.end) }
+        self.call(Callee::Filter, name)
     }
 
     fn primary(&mut self) -> Option<Operand> {
@@ -165,7 +169,7 @@ impl Reader<'_> {
                 }
                 _ => {
                     self.refuse_reserved(token, "__tera");
-                    let (end, kind) = self.path(token.start, token.end)?;
+                    let (end, kind) = self.path(token)?;
                     whole(end, kind)
                 }
             },
@@ -196,8 +200,9 @@ impl Reader<'_> {
         }
     }
 
-    /// A function call or a variable path whose first name is at `start..end`.
-    fn path(&mut self, start: usize, mut end: usize) -> Option<(usize, OperandKind)> {
+    /// A function call or a variable path that begins with `name`.
+    fn path(&mut self, name: Token) -> Option<(usize, OperandKind)> {
+        let Token { start, mut end, .. } = name;
         let first = &self.source[start..end];
         if self.sees("(") {
             if first.starts_with("__") {
@@ -206,7 +211,7 @@ impl Reader<'_> {
             if first == "super" {
                 self.edge(start, Target::Super, true);
             }
-            let end = self.keyword_arguments()?;
+            let end = self.call(Callee::Function, name)?;
             return Some((end, OperandKind::Other));
         }
         let mut names = Some(vec![first.to_owned()]);
@@ -255,21 +260,27 @@ impl Reader<'_> {
         Some(Operand { start: left.start, end, kind: OperandKind::Path(index) })
     }
 
-    /// `(name=value, …)`; where it ends.
-    fn keyword_arguments(&mut self) -> Option<usize> {
-        self.expect("(")?;
-        loop {
-            if let Some(close) = self.expect(")") {
-                return Some(close.end);
-            }
-            self.name()?;
-            self.expect("=")?;
-            let value = self.expression(0)?;
-            self.strict(value);
-            if !self.takes(",") {
-                return Some(self.expect(")")?.end);
-            }
+    /// The arguments of a call, `(name=value, …)`, if there are any; where it ends.
+    fn call(&mut self, callee: Callee, name: Token) -> Option<usize> {
+        let mut call = Call { callee, name: self.text(name).to_owned(), arguments: Vec::new() };
+        let mut end = name.end;
+        if self.takes("(") {
+            end = loop {
+                if let Some(close) = self.expect(")") {
+                    break close.end;
+                }
+                let argument = self.name()?;
+                call.arguments.push((argument.start, self.text(argument).to_owned()));
+                self.expect("=")?;
+                let value = self.expression(0)?;
+                self.strict(value);
+                if !self.takes(",") {
+                    break self.expect(")")?.end;
+                }
+            };
         }
+        self.scan.calls.push(call);
+        Some(end)
     }
 
     /// The arguments of a component call.
@@ -355,13 +366,10 @@ impl Reader<'_> {
     /// The rest of `[value for name in target if condition]`.
     fn comprehension(&mut self, start: usize, value: Operand) -> Option<Operand> {
         self.next();
-        self.name()?;
-        if self.takes(",") {
-            self.name()?;
-        }
-        self.expect("in")?;
+        let names = self.loop_names()?;
         let target = self.expression(1)?;
         self.strict(target);
+        self.bind_loop(names, target);
         self.strict(value);
         if self.takes("if") {
             let condition = self.expression(1)?;
@@ -386,6 +394,33 @@ impl Reader<'_> {
     fn wrap(&mut self, start: usize, end: usize, close: &'static str) {
         self.insert(start, What::Plain("(("));
         self.insert(end, What::Plain(close));
+    }
+
+    /// Notes that a path may well be undefined.
+    fn forgive(&mut self, operand: Operand) {
+        if let OperandKind::Path(index) = operand.kind {
+            self.scan.uses[index].may_be_undefined = true;
+        }
+    }
+
+    /// `name in` or `key, value in` of a loop.
+    pub(super) fn loop_names(&mut self) -> Option<[Option<Token>; 2]> {
+        let first = self.name()?;
+        let second = if self.takes(",") { Some(self.name()?) } else { None };
+        self.expect("in")?;
+        Some([Some(first), second])
+    }
+
+    /// Binds a loop's names: one name stands for the rows of `target`.
+    pub(super) fn bind_loop(&mut self, names: [Option<Token>; 2], target: Operand) {
+        let is_one = names[1].is_none();
+        for name in names.into_iter().flatten() {
+            let over = match target.kind {
+                OperandKind::Path(index) if is_one => Some(index),
+                _ => None,
+            };
+            self.bind(name, over);
+        }
     }
 
     /// Makes a path an error where it is undefined.

@@ -12,7 +12,7 @@ use tera::{ErrorKind, Tera};
 use super::emit::{Emitted, Plan, emit};
 use super::filters::{self, FILTERS, FUNCTIONS, TESTS};
 use super::graph::{File, Graph};
-use super::scan::{line, scan};
+use super::scan::{Call, Callee, line, scan};
 use super::{Assets, Limits, Renderer, Settings, Template, builtin, context, meter, undefined};
 use crate::nearest::did_you_mean;
 use crate::problem::{Problem, Problems};
@@ -95,6 +95,7 @@ fn read<'t>(folder: &str, templates: &'t BTreeMap<String, String>) -> Result<Vec
             let remedy = "use another name, one that does not begin with two underscores";
             problems.push(Problem::error(&place, Some(line(source, *at)), message, remedy));
         }
+        problems.extend(mistaken(&scan.calls, &place, source));
         files.push(File { name, source, scan });
     }
     refuse_if_any(problems).map(|()| files)
@@ -139,14 +140,46 @@ fn explain(folder: &str, error: &ErrorKind) -> Vec<Problem> {
 }
 
 fn remedy_for(message: &str) -> String {
-    let known: &[(&str, &[&str])] =
-        &[("Unknown filter `", &FILTERS), ("Unknown test `", &TESTS), ("Unknown function `", &FUNCTIONS)];
-    for (prefix, names) in known {
-        if let Some(name) = message.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('`')) {
+    for callee in [Callee::Filter, Callee::Test, Callee::Function] {
+        let (word, known) = signatures(callee);
+        let name = message.strip_prefix(&format!("Unknown {word} `")).and_then(|rest| rest.strip_suffix('`'));
+        if let Some(name) = name {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             return did_you_mean(name, names.iter().copied(), format!("known: {}", names.join(", ")));
         }
     }
     String::new()
+}
+
+/// What templates can call, with the arguments.
+fn signatures(callee: Callee) -> (&'static str, &'static [(&'static str, &'static [&'static str])]) {
+    match callee {
+        Callee::Filter => ("filter", &FILTERS),
+        Callee::Test => ("test", &TESTS),
+        Callee::Function => ("function", &FUNCTIONS),
+    }
+}
+
+/// Arguments that Tera would pass over: no filter, test or function takes them.
+fn mistaken<'s>(calls: &'s [Call], place: &'s str, source: &'s str) -> impl Iterator<Item = Problem> + 's {
+    calls.iter().flat_map(move |call| {
+        let (word, known) = signatures(call.callee);
+        let takes = known.iter().find(|(name, _)| *name == call.name).map(|(_, takes)| *takes);
+        let unknown = call.arguments.iter().filter(move |(_, name)| {
+            // An unknown name is told by Tera.
+            takes.is_some_and(|takes| !takes.contains(&name.as_str()))
+        });
+        unknown.map(move |(at, argument)| {
+            let takes = takes.unwrap_or_default();
+            let otherwise = match takes {
+                [] => "leave it out: it takes none".to_owned(),
+                _ => format!("it takes {}", takes.join(", ")),
+            };
+            let message = format!("the {word} `{}` has no argument `{argument}`", call.name);
+            let remedy = did_you_mean(argument, takes.iter().copied(), otherwise);
+            Problem::error(place, Some(line(source, *at)), message, remedy)
+        })
+    })
 }
 
 /// A message without names that only the rewriting uses.

@@ -17,6 +17,12 @@ pub(super) struct Scan {
     pub(super) units: Vec<Unit>,
     /// What it extends, includes and calls.
     pub(super) edges: Vec<Edge>,
+    /// Calls of filters, tests and functions.
+    pub(super) calls: Vec<Call>,
+    /// What its names are bound to.
+    pub(super) bindings: Vec<Binding>,
+    /// Its blocks.
+    pub(super) blocks: Vec<Block>,
     /// Static text, in bytes, of each loop body and component body (not of loops within).
     pub(super) bodies: Vec<usize>,
     /// Names that templates must not use: where, and which.
@@ -76,6 +82,40 @@ pub(super) struct Use {
     pub(super) text: String,
     /// Its names, if it consists of names and dots only.
     pub(super) names: Option<Vec<String>>,
+    /// Whether it stands before `is defined` or `| default(…)`.
+    pub(super) may_be_undefined: bool,
+}
+
+/// A call of a filter, a test or a function.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) callee: Callee,
+    pub(super) name: String,
+    /// Where each argument's name stands, and the name.
+    pub(super) arguments: Vec<(usize, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Callee {
+    Filter,
+    Test,
+    Function,
+}
+
+/// A bound name, and the path whose elements it stands for, if that is all that can be.
+#[derive(Debug)]
+pub(super) struct Binding {
+    pub(super) unit: usize,
+    pub(super) name: String,
+    pub(super) over: Option<usize>,
+}
+
+/// A block, and the bytes from its name to its end.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) name: String,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 /// Something that this template needs.
@@ -132,7 +172,8 @@ enum Frame {
     /// The `else` of a `for`.
     Else,
     If,
-    Block,
+    /// With its place among the blocks.
+    Block(usize),
     Component,
     /// The body of a block `set`, of `filter` or of a component call.
     Capture,
@@ -216,13 +257,14 @@ impl Reader<'_> {
 
     /// How many blocks stand around this place.
     fn blocks(&self) -> usize {
-        self.frames.iter().filter(|frame| **frame == Frame::Block).count()
+        self.frames.iter().filter(|frame| matches!(frame, Frame::Block(_))).count()
     }
 
     /// Notes a variable path; its index.
     pub(super) fn path_use(&mut self, start: usize, end: usize, names: Option<Vec<String>>) -> usize {
         let text = self.source[start..end].split_whitespace().collect::<Vec<_>>().join(" ");
-        self.scan.uses.push(Use { unit: self.unit, start, end, text, names });
+        let path = Use { unit: self.unit, start, end, text, names, may_be_undefined: false };
+        self.scan.uses.push(path);
         self.scan.uses.len() - 1
     }
 
@@ -233,9 +275,11 @@ impl Reader<'_> {
         }
     }
 
-    fn bind(&mut self, token: Token) {
+    /// Binds a name; `over` is the path whose elements a loop gives to it.
+    pub(super) fn bind(&mut self, token: Token, over: Option<usize>) {
         self.refuse_reserved(token, "__tera");
         let name = self.text(token).to_owned();
+        self.scan.bindings.push(Binding { unit: self.unit, name: name.clone(), over });
         self.scan.units[self.unit].names.push(name);
     }
 
@@ -290,9 +334,11 @@ impl Reader<'_> {
                 self.edge(at, Target::Extends(name), false);
             }
             "block" => {
-                self.name()?;
+                let name = self.name()?;
+                let block = Block { name: self.text(name).to_owned(), start: name.start, end: name.end };
+                self.scan.blocks.push(block);
                 self.scan.captured_block |= self.captured();
-                self.frames.push(Frame::Block);
+                self.frames.push(Frame::Block(self.scan.blocks.len() - 1));
                 let blocks = self.blocks();
                 let unit = &mut self.scan.units[self.unit];
                 unit.blocks = unit.blocks.max(blocks);
@@ -344,7 +390,8 @@ impl Reader<'_> {
                 self.body = None;
                 self.unit = 0;
             }
-            Frame::Else | Frame::If | Frame::Block | Frame::Capture => {}
+            Frame::Block(block) => self.scan.blocks[block].end = self.peek()?.start,
+            Frame::Else | Frame::If | Frame::Capture => {}
         }
         if self.peek()?.kind == Kind::Name {
             self.dotted_name()?;
@@ -354,7 +401,7 @@ impl Reader<'_> {
 
     fn set(&mut self) -> Option<()> {
         let name = self.name()?;
-        self.bind(name);
+        self.bind(name, None);
         if self.takes("=") {
             let value = self.whole_expression()?;
             self.strict(value);
@@ -387,15 +434,10 @@ impl Reader<'_> {
     }
 
     fn for_loop(&mut self) -> Option<()> {
-        let name = self.name()?;
-        self.bind(name);
-        if self.takes(",") {
-            let name = self.name()?;
-            self.bind(name);
-        }
-        self.expect("in")?;
+        let names = self.loop_names()?;
         let value = self.whole_expression()?;
         self.strict(value);
+        self.bind_loop(names, value);
         let around = self.body;
         self.frames.push(Frame::For(around));
         self.open_body()
@@ -431,7 +473,7 @@ impl Reader<'_> {
                 "]" | "}" | ")" => nesting = nesting.saturating_sub(1),
                 "," | "@" | "..." => expects_name = nesting == 0,
                 _ if token.kind == Kind::Name && nesting == 0 && std::mem::take(&mut expects_name) => {
-                    self.bind(token);
+                    self.bind(token, None);
                 }
                 _ => {}
             }

@@ -208,13 +208,13 @@ fn nothing_reads_clock_randomness_or_environment() {
 
 #[test]
 fn every_known_filter_test_and_function_exists() {
-    for filter in crate::render::filters::FILTERS {
+    for (filter, _) in crate::render::filters::FILTERS {
         renderer(&[("t.html", &format!("{{{{ 1 | {filter} }}}}"))]);
     }
-    for test in crate::render::filters::TESTS {
+    for (test, _) in crate::render::filters::TESTS {
         renderer(&[("t.html", &format!("{{{{ 1 is {test} }}}}"))]);
     }
-    for function in crate::render::filters::FUNCTIONS {
+    for (function, _) in crate::render::filters::FUNCTIONS {
         renderer(&[("t.html", &format!("{{% block b %}}{{{{ {function}() }}}}{{% endblock %}}"))]);
     }
 }
@@ -225,6 +225,14 @@ fn mistakes_in_templates_are_told_with_file_line_and_remedy() {
         (
             &[("a.html", "\n{{ x | uper }}")][..],
             "pages/a.html:2: Unknown filter `uper`\n  did you mean `upper`?",
+        ),
+        (
+            &[("a.html", "{{ x |\nmoney(curency='USD') }}")],
+            "pages/a.html:2: the filter `money` has no argument `curency`\n  did you mean `currency`?",
+        ),
+        (
+            &[("a.html", "{% filter upper(all=true) %}x{% endfilter %}")],
+            "pages/a.html:1: the filter `upper` has no argument `all`\n  leave it out: it takes none",
         ),
         (
             &[("a.html", "{{ x is strign }}")],
