@@ -7,6 +7,7 @@ use edgepress_site::problem::{Problem, Problems};
 use serde_json::json;
 
 use crate::cli::Format;
+use crate::output;
 
 /// Failed.
 pub(crate) const FAILED: u8 = 1;
@@ -87,7 +88,7 @@ fn print(message: &str, kind: &str, problems: Option<&[Problem]>, code: u8, form
             if let Some(problems) = problems {
                 error["problems"] = json!(problems);
             }
-            println!("{}", json!({ "error": error }));
+            output::line_out(&json!({ "error": error }).to_string());
         }
     }
 }

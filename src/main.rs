@@ -38,7 +38,8 @@ fn main() -> ExitCode {
     });
     runtime.shutdown_background();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) if output::is_printed() => ExitCode::SUCCESS,
+        Ok(()) => failure::FAILED.into(),
         Err(error) => failure::report(&error, format),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use edgepress_publisher::progress::Progress;
@@ -19,9 +20,24 @@ pub(crate) fn result(format: Format, object: &impl Serialize, text: &str) {
     line_out(&line);
 }
 
+/// Whether a result could not be printed, so that nobody has it.
+static UNPRINTED: AtomicBool = AtomicBool::new(false);
+
 /// Prints one line on stdout.
 pub(crate) fn line_out(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot print the result: {error}");
+            UNPRINTED.store(true, Ordering::Relaxed);
+        }
+        _ => {}
+    }
+}
+
+/// Whether everything that was to be printed was.
+pub(crate) fn is_printed() -> bool {
+    !UNPRINTED.load(Ordering::Relaxed)
 }
 
 /// A number with commas.

@@ -24,14 +24,24 @@ pub(crate) struct Wired {
 }
 
 impl Wired {
-    /// Reads the site and opens its storage.
+    /// Reads the site and opens its storage to write to it, making what is not there.
     pub(crate) async fn open(site: &Path) -> Result<Self> {
+        Self::with(site, true).await
+    }
+
+    /// The same to look at it only: nothing is made.
+    pub(crate) async fn look(site: &Path) -> Result<Self> {
+        Self::with(site, false).await
+    }
+
+    async fn with(site: &Path, writes: bool) -> Result<Self> {
         let source = load(site)?;
-        let bucket = Arc::new(Counted::new(open_bucket(&source, &source.site.storage.url).await?));
+        let bucket = open_bucket(&source, &source.site.storage.url, writes).await?;
+        let bucket = Arc::new(Counted::new(bucket));
         let objects = match &source.site.storage.objects {
             Objects::Off => None,
             Objects::Same => Some(bucket.clone()),
-            Objects::Other(url) => Some(Arc::new(Counted::new(open_bucket(&source, url).await?))),
+            Objects::Other(url) => Some(Arc::new(Counted::new(open_bucket(&source, url, writes).await?))),
         };
         let publisher = Publisher {
             releases: Releases::new(bucket.clone(), NODES),
@@ -67,9 +77,9 @@ pub(crate) fn read(site: &Path) -> Result<(Source, Vec<Problem>), PublishError> 
 }
 
 /// Opens a bucket by its URL.
-pub(crate) async fn open_bucket(source: &Source, url: &str) -> Result<Arc<dyn Bucket>> {
+async fn open_bucket(source: &Source, url: &str, writes: bool) -> Result<Arc<dyn Bucket>> {
     let folder = source.resolve(edgepress_site::definition::folder(url));
-    Ok(Arc::new(Directory::open(folder, url).await?))
+    Ok(Arc::new(if writes { Directory::open(folder, url).await? } else { Directory::look(folder, url) }))
 }
 
 /// Opens the site's database, making a new one from its schema.
@@ -107,8 +117,8 @@ pub(crate) fn milliseconds() -> u64 {
 
 /// What the database calls us: the bucket, by a name that is the same from everywhere.
 fn consumer(source: &Source) -> String {
-    let folder = source.resolve(edgepress_site::definition::folder(&source.site.storage.url));
-    format!("file:{}", folder.canonicalize().unwrap_or(folder).display())
+    let folder = source.canonical(edgepress_site::definition::folder(&source.site.storage.url));
+    format!("file:{}", folder.display())
 }
 
 /// A name that no other publisher has: 128 random bits.

@@ -60,8 +60,34 @@ fn a_dry_run_of_a_new_site_publishes_nothing() {
     let site = Site::small(3);
     let told = site.json("publish --dry-run");
     assert_eq!((&told["release"], &told["added"]), (&0.into(), &7.into()));
-    assert!(files(&site.bucket()).is_empty());
     assert_eq!(site.json("releases")["releases"], Value::Array(Vec::new()));
+    for arguments in ["check", "impact item 1", "followers", "capture status"] {
+        site.json(arguments);
+    }
+    for arguments in ["verify", "diff 1 2"] {
+        site.refuses(1, arguments);
+    }
+    assert!(!site.bucket().exists(), "whoever only looks makes no folder");
+}
+
+#[test]
+fn a_result_that_cannot_be_printed_is_a_failure_and_a_reader_who_left_is_none() {
+    let site = Site::small(3);
+    site.json("publish");
+    let printing = |arguments: &str, stdout: std::process::Stdio| {
+        let ran = site.command(arguments).stdout(stdout).output().expect("it can be started");
+        (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    };
+    for (arguments, code) in
+        [("releases", 1), ("releases --format json", 1), ("check", 1), ("bogus --format json", 2)]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+        let (ended, told) = printing(arguments, full.into());
+        assert!(ended == Some(code) && told.contains("cannot print the result"), "{arguments}: {told}");
+    }
+    let (reader, writer) = std::io::pipe().expect("there are pipes");
+    drop(reader);
+    assert_eq!(printing("releases", writer.into()).0, Some(0));
 }
 
 #[test]

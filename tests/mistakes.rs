@@ -142,6 +142,59 @@ fn mistakes_in_templates_are_named_with_file_line_and_remedy() {
 }
 
 #[test]
+fn what_would_be_published_with_the_static_files_by_mistake_is_named() {
+    for (old, new, named) in [
+        ("url = \"file:bucket\"", "url = \"file:files/../files/b\"", "the bucket ("),
+        (
+            "url = \"file:bucket\"",
+            "url = \"file:bucket\"\nobjects = \"file:files\"",
+            "the bucket of objects (",
+        ),
+        ("url = \"sqlite:site.db\"", "url = \"sqlite:files/site.db\"", "the database ("),
+    ] {
+        let site = Site::small(1);
+        site.write("files/style.css", "");
+        site.edit("site.toml", "templates = \"pages\"", "templates = \"pages\"\nstatic = \"files\"");
+        site.edit("site.toml", old, new);
+        for command in ["check", "publish"] {
+            let ran = site.run(command);
+            assert_eq!(ran.code, Some(2), "{new}: {}", ran.text());
+            assert!(ran.text().contains(named), "{new}: {}", ran.text());
+        }
+        assert!(!site.bucket().exists(), "nothing was written");
+    }
+}
+
+#[test]
+fn names_in_branches_that_no_row_takes_are_checked_too() {
+    let site = Site::small(3);
+    site.write("pages/item.html", "{% if slug == 'nope' %}\n{{ nmae }}{% endif %}");
+    site.write(
+        "pages/list.html",
+        "{% for item in items %}{% if false %}{{ item.nmae }}{% endif %}{% endfor %}",
+    );
+    let ran = site.run("check");
+    assert_eq!(ran.code, Some(2), "{}", ran.text());
+    for named in [
+        "pages/item.html:2: `nmae` is not defined in a document of collection `item`\n  did you mean `name`?",
+        "pages/list.html:1: `item.nmae` is not defined in a document of collection `list`\n  did you mean `name`?",
+        "2 mistakes",
+    ] {
+        assert!(ran.stdout.contains(named), "{named}: {}", ran.text());
+    }
+}
+
+#[test]
+fn an_admin_listener_that_anybody_can_reach_needs_a_token() {
+    for (admin, named) in [
+        ("admin = \"0.0.0.0:0\"", "asks for no token"),
+        ("admin = \"0.0.0.0:0\"\ntoken = \"short\"", "at least 16"),
+    ] {
+        check_definition("admin = \"127.0.0.1:0\"", admin, &[&*line("admin = ").replace(": ", ":"), named]);
+    }
+}
+
+#[test]
 fn mistakes_in_queries_are_named_with_file_line_and_the_databases_own_words() {
     for (old, new, named) in [
         (

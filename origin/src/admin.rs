@@ -1,11 +1,12 @@
 //! What the origin tells its owner.
 //!
-//! Owns `/healthz` and `/readyz`. Refuses to change anything.
+//! Owns `/healthz` and `/readyz`, and who may ask. Refuses to change anything.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use edgepress_site::version::Digest;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -38,7 +39,7 @@ struct Readiness {
 
 impl Service for Admin {
     async fn answer(&self, request: Request) -> Response {
-        match request::check(&request) {
+        match request::check(&request).and_then(|verb| self.admit(&request).map(|()| verb)) {
             Ok(Verb::Read) => self.read(request.uri.path()),
             Ok(Verb::Options) => problem::options(),
             Err(refusal) => problem::answer(&refusal, Source::Nowhere),
@@ -47,6 +48,23 @@ impl Service for Admin {
 }
 
 impl Admin {
+    /// Whether the request bears the token, if one is asked for (RFC 6750, 2.1). Hashes are compared: how long
+    /// that takes says nothing of the token.
+    fn admit(&self, request: &Request) -> Result<(), Refusal> {
+        let token = &self.origin.settings.token;
+        let borne =
+            request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (scheme, borne) = borne.split_once(' ').unwrap_or_default();
+        let is_borne = scheme.eq_ignore_ascii_case("bearer")
+            && Digest::of(borne.trim_start().as_bytes()) == Digest::of(token.as_bytes());
+        match token.is_empty() || is_borne {
+            true => Ok(()),
+            false => {
+                Err(Refusal::new(StatusCode::UNAUTHORIZED, "Send the token of [origin] as a bearer token."))
+            }
+        }
+    }
+
     fn read(&self, path: &str) -> Response {
         match path {
             "/healthz" => json(StatusCode::OK, &Health { healthy: true }),

@@ -51,6 +51,8 @@ pub struct Settings {
     pub drain: Duration,
     /// How often `current` is read.
     pub poll: Duration,
+    /// What requests to the admin listener must bear; empty: nothing.
+    pub token: String,
 }
 
 impl Default for Settings {
@@ -65,6 +67,7 @@ impl Default for Settings {
             read_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(15),
             poll: Duration::from_millis(250),
+            token: String::new(),
         }
     }
 }

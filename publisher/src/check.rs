@@ -1,8 +1,9 @@
 //! Looks at a whole site without publishing it: every mistake found in one run.
 
 use edgepress_site::definition::{Collection, Include};
-use edgepress_site::documents::{KeyError, Maker};
+use edgepress_site::documents::{KeyError, Maker, Reason};
 use edgepress_site::problem::{Level, Problem, Problems};
+use edgepress_site::render::{self, RenderError, Shape};
 use edgepress_store::database::capture::Dialect;
 use edgepress_store::database::{Database, IncludeQuery};
 
@@ -81,10 +82,14 @@ pub async fn check(
         }
     };
     for (number, collection) in source.site.definition.collections.iter().enumerate() {
-        let problems = rows::check(collection, database, file).await;
-        let is_right = problems.is_empty();
-        checked.problems.extend(problems);
-        if let Some(prepared) = prepared.as_ref().filter(|_| is_right) {
+        match rows::check(collection, database, file).await {
+            Ok(shape) => names(collection, source, &shape, &mut checked),
+            Err(problems) => {
+                checked.problems.extend(problems);
+                continue;
+            }
+        }
+        if let Some(prepared) = &prepared {
             checked.collections += 1;
             samples(&prepared.maker, number, file, database, &mut checked).await?;
         }
@@ -100,6 +105,21 @@ pub async fn check(
         deeper(&prepared, database, &mut checked).await?;
     }
     Ok(checked)
+}
+
+/// Names that the templates of a collection use and its rows lack.
+fn names(collection: &Collection, source: &Source, shape: &Shape, checked: &mut Checked) {
+    for document in &collection.documents {
+        let Some(template) = &document.template else { continue };
+        let (folder, is_paged) = (&source.site.templates, document.pages.is_some());
+        for mut problem in render::lacking(folder, &source.templates, template, shape, is_paged) {
+            problem.message =
+                format!("{} in a document of collection `{}`", problem.message, collection.name);
+            if !checked.problems.contains(&problem) {
+                checked.problems.push(problem);
+            }
+        }
+    }
 }
 
 /// What is worth knowing of the queries, as their text tells.
@@ -250,6 +270,13 @@ async fn samples(
         }
     };
     let mut failed: Vec<KeyError> = Vec::new();
+    let told: Vec<_> = checked.problems.iter().map(|problem| (problem.file.clone(), problem.line)).collect();
+    let is_told = |error: &KeyError| match &*error.reason {
+        Reason::Render(RenderError { template, line, .. }) => {
+            told.iter().any(|(file, at)| file == template && at == line)
+        }
+        _ => false,
+    };
     for row in &mut rows {
         maker.make(
             number,
@@ -257,6 +284,7 @@ async fn samples(
             |_| true,
             |made| match made {
                 Ok(_) => checked.samples += 1,
+                Err(error) if is_told(&error) => {}
                 Err(error) => failed.push(error),
             },
         );

@@ -72,6 +72,9 @@ impl Difference {
 /// More documents than this that are in the way of others, and nothing is published.
 const MAX_REFUSED: usize = 10_000;
 
+/// Bytes of a body that says nothing: the end of a line, `{}`, `[]`.
+const EMPTY: u64 = 2;
+
 /// What a release would change.
 pub(crate) struct Plan {
     pub(crate) counts: Counts,
@@ -338,7 +341,7 @@ impl Planner<'_> {
             (Some((a, before)), Some((b, after))) if a == b && before.same_content(after) => return Ok(()),
             (Some((_, before)), Some((_, after))) => {
                 plan.counts.changed += 1;
-                plan.emptied += u64::from(after.size == 0 && before.size > 0);
+                plan.emptied += u64::from(after.size <= EMPTY && before.size > EMPTY);
             }
             (None, None) => return Ok(()),
             (None, Some(_)) => {

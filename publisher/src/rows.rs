@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use edgepress_site::definition::{Collection, Include, PAGE};
 use edgepress_site::problem::Problem;
+use edgepress_site::render::Shape;
 use edgepress_site::row::{Columns, Included, Row, Rows, Value};
 use edgepress_site::version::Version;
 use edgepress_store::database::capture::Keys;
@@ -368,7 +369,11 @@ fn key(
 
 /// Mistakes in the queries of a collection, each with its line in `file`: queries that do not run,
 /// columns that paths or includes need and nobody gives.
-pub(crate) async fn check(collection: &Collection, database: &dyn Database, file: &str) -> Vec<Problem> {
+pub(crate) async fn check(
+    collection: &Collection,
+    database: &dyn Database,
+    file: &str,
+) -> Result<Shape, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut columns: Columns = Arc::from([]);
     if let Some(query) = &collection.query {
@@ -376,7 +381,7 @@ pub(crate) async fn check(collection: &Collection, database: &dyn Database, file
             Ok(found) => columns = found,
             Err(error) => {
                 let message = format!("the query of collection `{}` does not run: {error}", collection.name);
-                return vec![Problem::error(file, Some(collection.line), message, "")];
+                return Err(vec![Problem::error(file, Some(collection.line), message, "")]);
             }
         }
     }
@@ -384,8 +389,8 @@ pub(crate) async fn check(collection: &Collection, database: &dyn Database, file
         let remedy = format!("the columns are: {}; add it to the query", list(&columns));
         Problem::error(file, Some(line), message, remedy)
     }));
-    check_includes(&collection.includes, &columns, database, file, &mut problems).await;
-    problems
+    let shape = check_includes(&collection.includes, &columns, database, file, &mut problems).await;
+    if problems.is_empty() { Ok(shape) } else { Err(problems) }
 }
 
 /// Mistakes in includes, whose rows belong to rows with `columns`.
@@ -395,8 +400,10 @@ fn check_includes<'a>(
     database: &'a dyn Database,
     file: &'a str,
     problems: &'a mut Vec<Problem>,
-) -> BoxFuture<'a, ()> {
+) -> BoxFuture<'a, Shape> {
     Box::pin(async move {
+        let columns_of = |columns: &Columns| columns.iter().map(|column| (**column).to_owned()).collect();
+        let mut shape = Shape { columns: columns_of(columns), includes: Vec::new() };
         for include in includes {
             let mut problem = |message: String, remedy: String| {
                 problems.push(Problem::error(file, Some(include.line), message, remedy));
@@ -426,8 +433,10 @@ fn check_includes<'a>(
                     }
                 }
             }
-            check_includes(&include.includes, &own, database, file, problems).await;
+            let rows = check_includes(&include.includes, &own, database, file, problems).await;
+            shape.includes.push((include.name.clone(), include.one, rows));
         }
+        shape
     })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use edgepress_site::definition::{self, Site};
+use edgepress_site::definition::{self, Objects, Site};
 use edgepress_site::path::DocPath;
 use edgepress_site::problem::{Problem, Problems};
 
@@ -84,13 +84,53 @@ impl Source {
                 }
             }
         }
-        Ok((Self { site, templates, static_files, file: name, folder }, problems))
+        let source = Self { site, templates, static_files, file: name, folder };
+        problems.extend(source.unpublishable());
+        Ok((source, problems))
+    }
+
+    /// What must not be among the static files: it would be published.
+    fn unpublishable(&self) -> Vec<Problem> {
+        let Some(published) = &self.site.static_files else { return Vec::new() };
+        let published = self.canonical(published);
+        let storage = &self.site.storage;
+        let mut others = vec![(self.canonical(definition::folder(&storage.url)), storage.line, "the bucket")];
+        if let Objects::Other(url) = &storage.objects {
+            others.push((self.canonical(definition::folder(url)), storage.line, "the bucket of objects"));
+        }
+        if let Some(file) = self.site.database.file() {
+            others.push((self.canonical(file), self.site.database.line, "the database"));
+        }
+        let inside = others.into_iter().filter(|(path, ..)| path.starts_with(&published));
+        let problem = |(path, line, what): (PathBuf, u32, &str)| {
+            let message = format!(
+                "{what} ({}) lies in the folder of static files, so it would be published",
+                path.display()
+            );
+            Problem::error(&self.file, Some(line), message, "give `static` in [site] a folder of its own")
+        };
+        inside.map(problem).collect()
     }
 
     /// A path of `site.toml`, seen from where we are.
     #[must_use]
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)
+    }
+
+    /// The same without links and `..`, even if its end is not there yet.
+    #[must_use]
+    pub fn canonical(&self, path: &str) -> PathBuf {
+        canonical(&self.resolve(path))
+    }
+}
+
+fn canonical(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match there.and_then(|(above, there)| Some(there.join(path.strip_prefix(above).ok()?))) {
+        Some(canonical) => canonical,
+        None => path,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::output;
 use crate::wire::Wired;
 
 pub(crate) async fn capture(action: Capture, site: &Path, format: Format) -> Result<()> {
-    let wired = Wired::open(site).await?;
+    let wired = Wired::look(site).await?;
     let database = wired.database().await?;
     let (capture, consumer) = captured(&wired.publisher, &*database)?;
     match action {
@@ -67,7 +67,7 @@ fn status_text(status: &Status) -> String {
 }
 
 pub(crate) async fn impact(table: &str, key: &[String], site: &Path, format: Format) -> Result<()> {
-    let wired = Wired::open(site).await?;
+    let wired = Wired::look(site).await?;
     let database = wired.database().await?;
     let prepared = Prepared::new(wired.source.clone())?;
     let affected =
@@ -96,7 +96,7 @@ fn affected_text(affected: &Affected) -> String {
 }
 
 pub(crate) async fn followers(site: &Path, format: Format) -> Result<()> {
-    let wired = Wired::open(site).await?;
+    let wired = Wired::look(site).await?;
     let standings = wired.publisher.standings().await.context("cannot read where the followers stand")?;
     let line = |standing: &edgepress_publisher::Standing| {
         let mut line = match standing.behind {

@@ -14,7 +14,7 @@ use crate::output;
 use crate::wire::Wired;
 
 pub(crate) async fn releases(site: &Path, format: Format, limit: u64) -> Result<()> {
-    let wired = Wired::open(site).await?;
+    let wired = Wired::look(site).await?;
     let records = history::releases(&wired.publisher.releases, limit as usize).await?;
     let lines: Vec<String> = records.iter().map(row).collect();
     let text = if lines.is_empty() { "nothing was published yet".to_owned() } else { lines.join("\n") };
@@ -71,7 +71,7 @@ struct Counted {
 
 /// Prints differences as they are found; as JSON they are one object, written piece by piece.
 pub(crate) async fn diff(site: &Path, format: Format, a: u64, b: u64) -> Result<()> {
-    let wired = Wired::open(site).await?;
+    let wired = Wired::look(site).await?;
     let mut differences = history::diff(&wired.publisher.releases, a, b).await?;
     let mut counted = Counted::default();
     let mut all: Vec<Difference> = Vec::new();

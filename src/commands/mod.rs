@@ -12,6 +12,8 @@ use std::path::Path;
 use anyhow::Result;
 use edgepress_publisher::whole;
 use edgepress_site::problem::Problem;
+use edgepress_store::bucket::Bucket as _;
+use edgepress_store::release::CURRENT;
 use serde_json::json;
 
 use crate::cli::{Cli, Command, Format};
@@ -60,7 +62,7 @@ async fn new(dir: &Path, url: Option<&str>, format: Format) -> Result<()> {
 async fn check(site: &Path, format: Format) -> Result<()> {
     let (source, problems) = wire::read(site)?;
     let is_read = problems.is_empty();
-    let bucket = Wired::open(site).await;
+    let bucket = readable(site).await;
     let database = wire::open_database(&source).await;
     let database = database.as_deref().map_err(|error| whole(error));
     let consumer = bucket.as_ref().ok().map(|wired| wired.publisher.consumer.as_str());
@@ -81,6 +83,15 @@ async fn check(site: &Path, format: Format) -> Result<()> {
     };
     output::result(format, &checked, &text);
     if mistakes == 0 { Ok(()) } else { Err(Told(WRONG_USE).into()) }
+}
+
+/// The site's storage, if it can be read.
+async fn readable(site: &Path) -> Result<Wired> {
+    let wired = Wired::look(site).await?;
+    for bucket in [Some(&wired.bucket), wired.objects.as_ref()].into_iter().flatten() {
+        bucket.get(CURRENT).await?;
+    }
+    Ok(wired)
 }
 
 /// The impact plan for people, each collection's queries together, then the SQL that is still to be run.

@@ -42,7 +42,7 @@ pub(crate) async fn publish(options: &cli::Publish, site: &Path, format: Format)
     if options.watch {
         return watch(asked, site, format).await;
     }
-    let wired = Wired::open(site).await?;
+    let wired = if options.dry_run { Wired::look(site).await? } else { Wired::open(site).await? };
     let database = wired.database().await?;
     let progress = Arc::new(Progress::default());
     let bar = Bar::draw(&progress, format);
@@ -112,7 +112,7 @@ pub(crate) fn line(difference: &Difference) -> String {
 }
 
 pub(crate) async fn verify(site: &Path, format: Format) -> Result<()> {
-    let wired = Wired::open(site).await?;
+    let wired = Wired::look(site).await?;
     let progress = Arc::new(Progress::default());
     let bar = Bar::draw(&progress, format);
     let found = edgepress_publisher::verify(&wired.publisher, &progress).await;

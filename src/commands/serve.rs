@@ -17,7 +17,7 @@ use crate::wire::{self, Wired};
 use crate::{output, signals};
 
 pub(crate) async fn serve(site: &Path, format: Format) -> Result<()> {
-    let wired = Wired::open(site).await?;
+    let wired = Wired::look(site).await?;
     let settings = &wired.source.site.origin;
     let (public, admin) = (bind(&settings.listen, "listen").await?, bind(&settings.admin, "admin").await?);
     let (listen, admin_address) = (public.local_addr()?, admin.local_addr()?);
@@ -37,7 +37,8 @@ pub(crate) async fn serve(site: &Path, format: Format) -> Result<()> {
 pub(crate) fn origin(bucket: Arc<dyn Bucket>, settings: &definition::Origin) -> Arc<Origin> {
     // A quarter for the index, the rest for answers.
     let nodes = settings.memory / 4;
-    let limits = Settings { memory: settings.memory - nodes, ..Settings::default() };
+    let (memory, token) = (settings.memory - nodes, settings.token.clone());
+    let limits = Settings { memory, token, ..Settings::default() };
     Arc::new(Origin::new(Releases::new(bucket, nodes), limits, Arc::new(wire::now)))
 }
 

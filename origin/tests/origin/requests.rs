@@ -2,6 +2,7 @@
 
 use crate::client::Connection;
 use crate::fixture::Shop;
+use edgepress_origin::Settings;
 
 #[tokio::test]
 async fn hostile_paths_are_refused_and_harm_nothing() {
@@ -166,4 +167,24 @@ async fn the_owner_learns_whether_the_origin_is_ready() {
     for target in ["/", "/index.html", "/_edgepress/release"] {
         assert_eq!(admin(target).await.status, 404, "{target}");
     }
+}
+
+#[tokio::test]
+async fn whoever_lacks_the_owners_token_learns_nothing() {
+    let shop = Shop::new().await;
+    let settings = Settings { token: "0123456789abcdef".to_owned(), ..Settings::default() };
+    let server = shop.serve_with(settings).await;
+    let ask =
+        async |headers: &str| Connection::open(server.admin).await.request("GET", "/healthz", headers).await;
+    for headers in [
+        "",
+        "authorization: Bearer 0123456789abcdeF\r\n",
+        "authorization: Basic 0123456789abcdef\r\n",
+        "authorization: 0123456789abcdef\r\n",
+    ] {
+        let answer = ask(headers).await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{headers}");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+    }
+    assert_eq!(ask("authorization: bearer 0123456789abcdef\r\n").await.status, 200);
 }

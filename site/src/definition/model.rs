@@ -177,6 +177,8 @@ pub struct Origin {
     pub listen: String,
     /// Where it listens for its owner.
     pub admin: String,
+    /// What the owner's requests must bear; empty: nothing, which is allowed on the loopback alone.
+    pub token: String,
     /// Memory for bodies and index nodes, in bytes.
     pub memory: u64,
     /// The shared cache; empty: none. May hold a password.
@@ -263,7 +265,7 @@ impl fmt::Debug for Database {
 
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, admin, memory, redis } = self;
+        let Self { listen, admin, token: _, memory, redis } = self;
         f.debug_struct("Origin")
             .field("listen", listen)
             .field("admin", admin)
@@ -289,8 +291,14 @@ mod tests {
             ("redis://:secret@a,redis://:secret@b", "redis://***@b"),
         ] {
             let database = Database { url: url.to_owned(), schema: None, line: 1 };
-            let origin =
-                Origin { listen: String::new(), admin: String::new(), memory: 1, redis: url.to_owned() };
+            let origin = Origin {
+                listen: String::new(),
+                admin: String::new(),
+                token: "s3cr3t".to_owned(),
+                memory: 1,
+                redis: url.to_owned(),
+            };
+            assert!(!format!("{origin:?}").contains("s3cr3t"));
             assert_eq!(database.redacted(), printed);
             assert!(format!("{database:?}").contains(&format!("\"{printed}\"")));
             assert!(format!("{origin:?}").contains(&format!("\"{printed}\"")));

@@ -12,6 +12,7 @@ use super::words::{self, Wrong, wrong};
 use crate::path::DocPath;
 
 /// Memory below this holds nothing worth the name.
+const LEAST_TOKEN: usize = 16;
 const LEAST_MEMORY: u64 = 1 << 20;
 
 /// The whole file. After a mistake the site has defaults in its place; the reader knows.
@@ -177,18 +178,28 @@ fn origin(reader: &mut Reader<'_>, root: &mut Table<'_>) -> Origin {
     let mut origin = Origin {
         listen: "127.0.0.1:8080".to_owned(),
         admin: "127.0.0.1:8081".to_owned(),
+        token: String::new(),
         memory: 256 << 20,
         redis: String::new(),
     };
     let Some(mut table) = reader.table(root, "origin", "[origin]", "[origin]") else { return origin };
     let listen = reader.parsed(&mut table, "listen", address);
     let admin = reader.parsed(&mut table, "admin", address);
+    let token = reader.parsed(&mut table, "token", token);
     let memory = reader.size(&mut table, "memory");
     let redis = reader.parsed(&mut table, "redis", redis_url);
     reader.done(&table);
     let line = admin.as_ref().or(listen.as_ref()).map_or(table.line, |address| address.line);
     origin.listen = listen.map_or(origin.listen, |listen| listen.value);
     origin.admin = admin.map_or(origin.admin, |admin| admin.value);
+    origin.token = token.map_or(origin.token, |token| token.value);
+    let is_open = origin.admin.parse().is_ok_and(|admin: SocketAddr| !admin.ip().is_loopback());
+    if is_open && origin.token.is_empty() {
+        let message =
+            format!("`admin` ({}) can be reached from elsewhere, and asks for no token", origin.admin);
+        let remedy = "listen on the loopback, such as \"127.0.0.1:8081\", or give it a secret: token = \"${EDGEPRESS_TOKEN}\"";
+        reader.wrong(line, message, remedy);
+    }
     if origin.listen == origin.admin && !origin.listen.ends_with(":0") {
         let message = format!("`listen` and `admin` are both {}", origin.listen);
         reader.wrong(line, message, "give each a port of its own");
@@ -213,6 +224,18 @@ fn address(text: &str) -> Result<String, Wrong> {
         Err(_) => wrong(
             format!("`{text}` is not an address to listen on"),
             "write an IP address and a port, such as \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::]:8080\"",
+        ),
+    }
+}
+
+/// A bearer token: RFC 6750, 2.1.
+fn token(text: &str) -> Result<String, Wrong> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    match text.bytes().all(is_token) && (text.is_empty() || text.len() >= LEAST_TOKEN) {
+        true => Ok(text.to_owned()),
+        false => wrong(
+            format!("`token` must have at least {LEAST_TOKEN} letters, digits or signs of `-._~+/=`"),
+            "make one with: openssl rand -hex 32",
         ),
     }
 }

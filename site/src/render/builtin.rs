@@ -2,7 +2,8 @@
 //!
 //! Owns the ones whose result can be far larger than what they get, or take far longer (`replace`,
 //! `join`, `indent`, `split`, `truncate`, `escape_html`, `escape_xml`, `unique`, `range`), now within the
-//! limits, and `group_by`, whose groups Tera returns in random order. Otherwise they do what Tera's do.
+//! limits, `group_by`, whose groups Tera returns in random order, and `round`, which can leave no number.
+//! Otherwise they do what Tera's do.
 
 #![expect(clippy::needless_pass_by_value, reason = "Tera hands its values over")]
 
@@ -23,6 +24,7 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_filter("escape_xml", escape_xml);
     tera.register_filter("unique", unique);
     tera.register_filter("group_by", group_by);
+    tera.register_filter("round", round);
     tera.register_function("range", range);
 }
 
@@ -119,6 +121,27 @@ fn truncate(value: &str, kwargs: Kwargs, _: &State<'_>) -> TeraResult<String> {
     };
     check_size(at.saturating_add(end.len()))?;
     Ok(format!("{}{end}", &value[..at]))
+}
+
+/// Numbers have 17 digits: a precision beyond that means nothing, and soon makes them infinite.
+fn round(value: f64, kwargs: Kwargs, _: &State<'_>) -> TeraResult<f64> {
+    let precision = kwargs.get::<i32>("precision")?.unwrap_or(0);
+    if !(-17..=17).contains(&precision) {
+        return Err(stop(format!("`round` to a precision of {precision}"), "write one from -17 to 17"));
+    }
+    let scale = 10_f64.powi(precision);
+    let round = match kwargs.get::<&str>("method")? {
+        None => f64::round,
+        Some("ceil") => f64::ceil,
+        Some("floor") => f64::floor,
+        Some(other) => {
+            let remedy = "write `ceil` or `floor`, or leave it out";
+            return Err(stop(format!("`round` has no method `{other}`"), remedy));
+        }
+    };
+    let rounded = round(value * scale) / scale;
+    // So large that it has no digits to round away.
+    Ok(if rounded.is_finite() { rounded } else { value })
 }
 
 fn escape_html(value: &str, _: Kwargs, _: &State<'_>) -> TeraResult<String> {

@@ -98,12 +98,8 @@ pub(super) const TESTS: [(&str, &[&str]); 17] = [
 ];
 
 /// The functions, with their arguments.
-pub(super) const FUNCTIONS: [(&str, &[&str]); 4] = [
-    ("asset", &["path"]),
-    ("range", &["start", "end", "step_by"]),
-    ("super", &[]),
-    ("throw", &["message"]),
-];
+pub(super) const FUNCTIONS: [(&str, &[&str]); 4] =
+    [("asset", &["path"]), ("range", &["start", "end", "step_by"]), ("super", &[]), ("throw", &["message"])];
 
 pub(super) fn register(tera: &mut Tera, settings: &Settings, assets: Assets) {
     tera.register_filter("money", money_filter);

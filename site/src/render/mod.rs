@@ -19,6 +19,7 @@ mod lexer;
 mod load;
 mod meter;
 mod money;
+mod names;
 mod scan;
 mod undefined;
 
@@ -34,6 +35,7 @@ use tera::{ErrorKind, Tera};
 pub use self::context::json;
 pub use self::meter::Limits;
 use self::meter::{Failure, Output};
+pub use self::names::{Shape, lacking};
 use self::scan::Unit;
 use crate::problem::Problems;
 use crate::row::Row;

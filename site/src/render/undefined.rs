@@ -83,7 +83,7 @@ fn field_remedy(name: &str, parent: &Value) -> String {
     }
 }
 
-fn among(known: &[&str]) -> String {
+pub(super) fn among(known: &[&str]) -> String {
     match known {
         [] => OTHERWISE.to_owned(),
         _ => format!("known here: {}", known.join(", ")),

@@ -54,6 +54,8 @@ pub struct Directory {
 struct Inner {
     path: PathBuf,
     name: String,
+    /// Whether a folder that is not there is an empty one, rather than one that was lost.
+    may_be_absent: bool,
     /// One compare-and-set of this process at a time: only other processes are waited for by polling.
     swap: Mutex<()>,
     /// Folders whose own entries this process has made durable.
@@ -67,16 +69,27 @@ impl Directory {
     /// # Errors
     /// When it cannot be made or opened.
     pub async fn open(path: impl Into<PathBuf>, name: impl Into<String>) -> Result<Self, BucketError> {
-        let inner = Inner {
-            path: path.into(),
-            name: name.into(),
-            swap: Mutex::new(()),
-            durable: Mutex::new(HashSet::new()),
-        };
-        let directory = Self { inner: Arc::new(inner) };
+        let directory = Self::new(path, name, false);
         let object = format!("the folder {}", directory.inner.path.display());
         directory.run("open", &object, Inner::prepare).await?;
         Ok(directory)
+    }
+
+    /// The same to look at only: makes and cleans nothing. As long as the folder is not there, nothing is in it.
+    #[must_use]
+    pub fn look(path: impl Into<PathBuf>, name: impl Into<String>) -> Self {
+        Self::new(path, name, true)
+    }
+
+    fn new(path: impl Into<PathBuf>, name: impl Into<String>, may_be_absent: bool) -> Self {
+        let inner = Inner {
+            path: path.into(),
+            name: name.into(),
+            may_be_absent,
+            swap: Mutex::new(()),
+            durable: Mutex::new(HashSet::new()),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Runs `work` where it may block. It goes on if the caller is dropped.
@@ -219,8 +232,17 @@ impl Inner {
         Folders::open(&self.path)
     }
 
+    /// The folders to read from.
+    fn readable(&self) -> Result<Option<Folders>, Failure> {
+        if self.may_be_absent && !self.path.exists() {
+            return Ok(None);
+        }
+        Folders::open(&self.path).map(Some)
+    }
+
     fn open(&self, key: &str) -> Result<Option<(File, u64)>, Failure> {
-        let mut folders = self.folders(key)?;
+        check(key)?;
+        let Some(mut folders) = self.readable()? else { return Ok(None) };
         let (folder, leaf) = split(key);
         match folders.find(folder)? {
             Some(folder) => open_object(folder, leaf, key),
@@ -366,7 +388,7 @@ impl Inner {
             None if prefix.is_empty() => "",
             _ => return Err(Failure::new(Kind::Other, "it is not a folder's key followed by a slash")),
         };
-        let mut folders = Folders::open(&self.path)?;
+        let Some(mut folders) = self.readable()? else { return Ok(Vec::new()) };
         let mut page = Page { after, limit, found: Vec::new() };
         if let Some(folder) = folders.find(folder)? {
             page.add(folder, prefix)?;

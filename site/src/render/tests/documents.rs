@@ -151,6 +151,11 @@ fn filters_do_what_a_shop_needs() {
             "{{ 'aXbX' | replace(from='X', to='-') }} {{ 'a,b' | split(pat=',') | json }}",
             "a-b- [\"a\",\"b\"]".to_owned(),
         ),
+        (
+            "{{ 2.5 | round }} {{ 1234.567 | round(precision=2) }} {{ 1234.5 | round(precision=-2) }} \
+             {{ 1.21 | round(method='ceil', precision=1) }} {{ (10.0 ** 300) | round(precision=17) }}",
+            format!("3.0 1234.57 1200.0 1.3 {:?}", 1e300_f64),
+        ),
         ("{{ 'abcdef' | truncate(length=3) }} {{ [1, 2, 1] | unique | json }}", "abc… [1,2]".to_owned()),
     ] {
         assert_eq!(render(template).as_deref(), Ok(text.as_str()), "{template}");
@@ -181,6 +186,8 @@ fn filters_say_what_is_wrong_and_what_to_write() {
         ("{{ 'x.html' | absolute }}", "`absolute` needs a path that begins with `/`, not `x.html`", ""),
         ("{{ id | slug }}", "`slug` needs text, not `7`", "| str"),
         ("{{ throw(message='no stock') }}", "no stock", ""),
+        ("{{ 1.5 | round(precision=400) }}", "`round` to a precision of 400", "-17 to 17"),
+        ("{{ 1.5 | round(method='up') }}", "`round` has no method `up`", "ceil"),
     ] {
         let error = render(template).expect_err(template);
         assert!(error.message.starts_with(message), "{template}: {error}");

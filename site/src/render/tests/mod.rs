@@ -3,6 +3,7 @@
 mod documents;
 mod hostile;
 mod limits;
+mod names;
 mod strict;
 
 use std::collections::BTreeMap;
