@@ -560,3 +560,45 @@ fn a_server_that_goes_away_leaves_the_live_release() {
         assert_whole(&site);
     }
 }
+
+/// PostgreSQL tells names apart that differ in case alone: so do sites over them.
+#[test]
+fn columns_and_tables_that_differ_in_case_alone_are_told_apart() {
+    let (url, execute) = served(true);
+    execute(
+        "CREATE TABLE twin (id INTEGER PRIMARY KEY, \"B\" TEXT, b TEXT);
+         CREATE TABLE \"Twin\" (\"Id\" INTEGER PRIMARY KEY, id INTEGER REFERENCES twin, \"ID\" TEXT);
+         INSERT INTO twin VALUES (1, 'B1', 'b1'), (2, 'B2', 'b2');
+         INSERT INTO \"Twin\" VALUES (7, 1, 'seven'), (8, 2, 'eight')",
+    );
+    let site = Site::empty();
+    let written = site.json(&format!("new shop --from {url}"));
+    assert_eq!(written["site"]["skipped"], serde_json::json!({}));
+    let shop = Site::within(&site, "shop");
+    // Only `b` of `twin` is read here, and one of its rows by another's `id`.
+    let own = "\n[[collection]]\nname = \"own\"\nquery = 'SELECT q.\"Id\", t.b FROM \"Twin\" q JOIN twin t USING (id)'\n  \
+               [collection.include.twins]\n  query = 'SELECT \"ID\", \"Id\", id FROM \"Twin\"'\n  on = { Id = \"Id\" }\n  \
+               [[collection.document]]\n  path = \"/own/{Id}.json\"\n";
+    shop.write("site.toml", &(shop.read("site.toml") + own));
+    let checked = shop.json("check");
+    assert!(
+        checked["impact"].as_array().expect("a list").iter().all(|place| place["is_precise"] == true),
+        "{checked}"
+    );
+    shop.json("publish");
+    let documents = live(&shop.bucket()).documents;
+    assert_eq!(documents["/own/8.json"], br#"{"Id":8,"b":"b2","twins":[{"ID":"eight","Id":8,"id":2}]}"#);
+    for (edit, rendered) in [
+        ("UPDATE twin SET \"B\" = 'other' WHERE id = 1", "/twin_/1.json"),
+        ("UPDATE twin SET b = 'other' WHERE id = 2", "/own/8.json"),
+        ("UPDATE \"Twin\" SET \"ID\" = 'other' WHERE \"Id\" = 7", "/own/7.json"),
+        ("UPDATE \"Twin\" SET id = 2 WHERE \"Id\" = 7", "/own/7.json"),
+    ] {
+        let before = live(&shop.bucket()).documents;
+        execute(edit);
+        let report = shop.json("publish");
+        assert_eq!((&report["full"], &report["whole"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+        assert_ne!(live(&shop.bucket()).documents[rendered], before[rendered], "{edit}");
+        assert_whole(&shop);
+    }
+}

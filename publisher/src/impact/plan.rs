@@ -142,14 +142,14 @@ impl Plan {
         let is_fixed = |column: &String| {
             let of = |output: &&Output| match &output.meaning {
                 Ok(Meaning { column: Some((_, own)), .. }) => {
-                    branch.factors[0].columns[*own].name.eq_ignore_ascii_case(column)
+                    sql::is_same(catalog.dialect, &branch.factors[0].columns[*own].name, column)
                 }
                 _ => false,
             };
             let names = branch.outputs.iter().filter(of).filter_map(|output| output.name.as_deref());
             let is_named = |name: &str| {
                 let all = named.iter().map(String::as_str).chain(on.iter().copied());
-                all.into_iter().any(|known| sql::is_same(known, name))
+                all.into_iter().any(|known| sql::is_same(catalog.dialect, known, name))
             };
             names.into_iter().any(is_named)
         };
@@ -187,8 +187,9 @@ impl Plan {
             let facts = &catalog.tables[table];
             let names = read.columns.get(table);
             let is_starred = read.starred.contains(table);
-            let is_read =
-                |name: &str| is_starred || names.is_some_and(|names| names.contains(&sql::folded(name)));
+            let is_read = |name: &str| {
+                is_starred || names.is_some_and(|names| names.contains(&sql::folded(catalog.dialect, name)))
+            };
             self.columns(table, facts, is_read);
         }
         self.views.clone_from(&read.views);
@@ -219,7 +220,9 @@ impl Plan {
         for (table, number) in &read.numbers {
             let lacks = |table: &Table| {
                 let columns = catalog.tables.get(table).map(|facts| &facts.columns);
-                columns.is_some_and(|columns| !columns.iter().any(|own| sql::is_same(&own.name, number)))
+                columns.is_some_and(|columns| {
+                    !columns.iter().any(|own| sql::is_same(catalog.dialect, &own.name, number))
+                })
             };
             let tables: Vec<Table> = match table {
                 Some(table) => vec![table.clone()],
@@ -246,8 +249,8 @@ impl Plan {
         };
         let is_view = |table: &&Table| catalog.views.contains_key(*table);
         self.views = listed.iter().filter(is_view).cloned().collect();
-        let text = sql::folded(&ordered(asked.query, asked.order_by));
-        for name in catalog.routines.iter().filter(|name| text.contains(&sql::folded(name))) {
+        let text = ordered(asked.query, asked.order_by).to_ascii_lowercase();
+        for name in catalog.routines.iter().filter(|name| text.contains(&name.to_ascii_lowercase())) {
             self.unseen.insert(format!("{name}()"), ROUTINE.to_owned());
         }
         let is_numbered = sql::row_numbers(catalog.dialect).iter().any(|number| text.contains(number));

@@ -131,7 +131,7 @@ impl MysqlSnapshot {
         let names = || nothing.columns().iter().map(|column| column.name());
         let columns: Columns = names().map(Arc::from).collect();
         if is_site {
-            check_names(&columns)?;
+            check_names(&columns, str::eq_ignore_ascii_case)?;
         }
         let collations = AssertSqlSafe(wrap::collations(query, names()));
         let collations = sqlx::raw_sql(collations).fetch_one(&mut *connection).await.map_err(failed)?;
