@@ -170,6 +170,100 @@ fn a_site_over_a_foreign_mariadb_database() {
     foreign(&Site::empty(), &url, &execute);
 }
 
+/// Keys that no path takes: of `page`, which has no other; of `item`, which has.
+const ODD_KEYS: &str = "
+    CREATE TABLE page (url VARCHAR(400) PRIMARY KEY, title VARCHAR(40));
+    CREATE TABLE item (code VARCHAR(40) PRIMARY KEY, no INTEGER NOT NULL UNIQUE, page VARCHAR(400),
+        FOREIGN KEY (page) REFERENCES page (url));
+    CREATE TABLE tag (page VARCHAR(400) NOT NULL, tag VARCHAR(40) NOT NULL, PRIMARY KEY (page, tag),
+        FOREIGN KEY (page) REFERENCES page (url));
+    CREATE TABLE plain (slug VARCHAR(40) PRIMARY KEY);
+    INSERT INTO page VALUES ('a/b', 'slash'), ('', 'empty'), ('..', 'dots'), ('index', 'list');
+    INSERT INTO item VALUES ('1/2', 1, 'a/b'), ('3', 2, '');
+    INSERT INTO tag VALUES ('a/b', 'x'), ('', 'y');
+    INSERT INTO plain VALUES ('a-b')";
+
+#[test]
+fn a_first_site_is_published_whatever_the_keys_are() {
+    let sqlite = Site::empty();
+    let at = sqlite.path("odd.db");
+    let execute = |sql: &str| drop(tool(Command::new("sqlite3").arg(&at).arg(sql)));
+    odd_keys(&format!("sqlite:{}", at.display()), "'e' || char(10) || 'd'", &execute);
+    let (url, execute) = served(true);
+    odd_keys(&url, "'e' || chr(10) || repeat('d', 250)", &execute);
+    let (url, execute) = served(false);
+    odd_keys(&url, "concat('e', char(10), repeat('d', 250))", &execute);
+}
+
+fn odd_keys(url: &str, odd: &str, execute: &dyn Fn(&str)) {
+    execute(ODD_KEYS);
+    execute(&format!("INSERT INTO page VALUES ({odd}, 'odd')"));
+    let site = Site::empty();
+    let written = site.json(&format!("new shop --from {url}"));
+    assert_eq!(written["site"]["skipped"], serde_json::json!({}));
+    let shop = Site::within(&site, "shop");
+    let toml = shop.read("site.toml");
+    for told in [
+        "# paths show `url_path`, made of the key `url`: `url` of a row is ",
+        "# paths show `no` in place of the key `code`: `code` of a row is \"1/2\", which cannot be a part of its path",
+        "path = \"/plain/{slug}.html\"",
+    ] {
+        assert!(toml.contains(told), "{told}: {toml}");
+    }
+    let checked = shop.json("check");
+    let places = checked["impact"].as_array().expect("a list");
+    assert!(
+        places
+            .iter()
+            .filter(|place| place["table"] == "page")
+            .all(|place| place["is_precise"] == true || place["collection"] == "page-list"),
+        "{checked}"
+    );
+    assert_eq!(shop.json("publish")["documents"], 2 * (5 + 2 + 2 + 1) + 4 + 1 + 1);
+    let page = live(&shop.bucket()).documents["/item/1.html"].clone();
+    assert!(String::from_utf8_lossy(&page).contains(".html\">slash</a>"), "it links to its page");
+    execute("UPDATE page SET title = 'other' WHERE url = 'a/b'");
+    let report = shop.json("publish");
+    assert_eq!((&report["full"], &report["whole"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert_whole(&shop);
+}
+
+#[test]
+fn a_table_that_cannot_be_shown_is_left_out_with_the_reason() {
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        let (_, name) = url.rsplit_once('/').expect("it has a database");
+        execute(
+            "CREATE TABLE secret (id INTEGER PRIMARY KEY, v INTEGER);
+             CREATE TABLE shown (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO shown VALUES (1, 1)",
+        );
+        let (grant, own) = match is_postgres {
+            true => (
+                format!(
+                    "CREATE ROLE few_{name} LOGIN; GRANT INSERT ON secret TO few_{name}; \
+                GRANT CREATE ON DATABASE {name} TO few_{name}; GRANT SELECT, TRIGGER ON shown TO few_{name}"
+                ),
+                "edgepress@",
+            ),
+            false => (
+                format!(
+                    "CREATE USER few_{name}; GRANT INSERT ON secret TO few_{name}; \
+                GRANT SELECT ON shown TO few_{name}"
+                ),
+                "root@",
+            ),
+        };
+        execute(&grant);
+        let site = Site::empty();
+        let written = site.json(&format!("new shop --from {}", url.replace(own, &format!("few_{name}@"))));
+        assert_eq!(written["site"]["collections"], serde_json::json!(["shown"]));
+        let why = written["site"]["skipped"]["secret"].as_str().expect("it is left out");
+        assert!(why.starts_with("it cannot be read: ") && why.contains("denied"), "{why}");
+        assert!(why.ends_with("; GRANT SELECT on it to this user"), "{why}");
+        assert!(site.read("shop/site.toml").contains(&format!("#   secret: {why}\n")));
+    }
+}
+
 #[test]
 fn a_database_that_cannot_be_read_leaves_no_folder() {
     let site = Site::empty();
