@@ -2,11 +2,11 @@
 
 use edgepress_site::definition::{Collection, Include};
 use edgepress_site::documents::{KeyError, Maker};
-use edgepress_site::problem::{Level, Problem, Problems};
+use edgepress_site::problem::{Level, Problem};
 use edgepress_store::database::capture::Dialect;
 use edgepress_store::database::{Database, IncludeQuery};
 
-use crate::consumer::impact_of;
+use crate::consumer::impact_of_what_runs;
 use crate::error::{PublishError, whole};
 use crate::impact::{Caution, Impact, Precision, quoted};
 use crate::key::KeyColumns;
@@ -48,7 +48,8 @@ impl Checked {
 }
 
 /// Checks templates, queries and sample rows: a mistake in one does not hide those in the others. `problems`
-/// are those that were found when the site was read; with any, nothing is rendered.
+/// are those that were found when the site was read; with any, nothing is rendered. Nor are documents whose
+/// template has mistakes.
 ///
 /// # Errors
 /// The site's files cannot be read at all.
@@ -60,15 +61,9 @@ pub async fn check(
 ) -> Result<Checked, PublishError> {
     let is_read = problems.is_empty();
     let mut checked = Checked { problems, ..Checked::default() };
-    let prepared = match Prepared::new(source.clone()) {
-        Ok(prepared) => Some(prepared).filter(|_| is_read),
-        Err(PublishError::Site(Problems(problems))) => {
-            let is_elsewhere = |problem: &Problem| is_read || problem.file != source.file;
-            checked.problems.extend(problems.into_iter().filter(is_elsewhere));
-            None
-        }
-        Err(error) => return Err(error),
-    };
+    let (prepared, problems) = Prepared::read(source.clone())?;
+    let is_elsewhere = |problem: &Problem| is_read || problem.file != source.file;
+    checked.problems.extend(problems.into_iter().filter(is_elsewhere));
     let file = source.file.as_str();
     let database = match database {
         Ok(database) => database,
@@ -84,20 +79,22 @@ pub async fn check(
         let problems = rows::check(collection, database, file).await;
         let is_right = problems.is_empty();
         checked.problems.extend(problems);
-        if let Some(prepared) = prepared.as_ref().filter(|_| is_right) {
+        if is_read && is_right {
             checked.collections += 1;
             samples(&prepared.maker, number, file, database, &mut checked).await?;
         }
     }
-    if let Some(prepared) = prepared.filter(|_| checked.mistakes() == 0) {
-        let impact = impact_of(&prepared, database).await?;
-        checked.impact = impact.explain();
-        if let (Some(capture), Some(consumer)) = (database.capture(), consumer) {
-            let statements = capture.statements(consumer, impact.reads()).await;
-            checked.capture = statements.map_err(PublishError::Database)?;
-        }
-        cautions(&impact, source, &mut checked);
-        deeper(&prepared, database, &mut checked).await?;
+    let impact = impact_of_what_runs(&prepared, database).await?;
+    checked.impact = impact.explain();
+    // What is to be recorded is known once all of the site is right.
+    let capture = database.capture().filter(|_| checked.mistakes() == 0);
+    if let (Some(capture), Some(consumer)) = (capture, consumer) {
+        let statements = capture.statements(consumer, impact.reads()).await;
+        checked.capture = statements.map_err(PublishError::Database)?;
+    }
+    cautions(&impact, source, &mut checked);
+    if is_read {
+        deeper(&prepared, &impact, database, &mut checked).await?;
     }
     Ok(checked)
 }
@@ -169,6 +166,7 @@ fn line(collection: &Collection, path: &str) -> u32 {
 /// What only the database can tell of queries that run: keys that rows share, includes without an index.
 async fn deeper(
     prepared: &Prepared,
+    impact: &Impact,
     database: &dyn Database,
     checked: &mut Checked,
 ) -> Result<(), PublishError> {
@@ -177,7 +175,8 @@ async fn deeper(
     let snapshot = database.snapshot().await.map_err(PublishError::Database)?;
     let mut reader = Reader::new(snapshot, &progress);
     let dialect = reader.snapshot.catalog().await.map_err(PublishError::Database)?.dialect;
-    for (collection, keys) in source.site.definition.collections.iter().zip(&*prepared.keys) {
+    let collections = source.site.definition.collections.iter().zip(&*prepared.keys);
+    for (collection, keys) in collections.filter(|(of, _)| !impact.broken().contains_key(&of.name)) {
         twins((collection, keys), &source.file, dialect, &mut reader, checked).await?;
         let mut includes: Vec<&Include> = collection.includes.iter().collect();
         while let Some(include) = includes.pop() {
@@ -218,7 +217,8 @@ async fn twins(
         let sql = format!("SELECT {by} FROM ({query}\n) AS edgepress_t GROUP BY {by} HAVING count(*) > 1");
         // The database may call more rows equal than show the same texts: those that do are found by reading.
         let Ok(Some(found)) = reader.keys(&sql, TWINS).await else { continue };
-        let lists = reader.keyed(collection, keys, group, &found).await?;
+        // Rows that cannot be read are no twins; the samples told of them.
+        let Ok(lists) = reader.keyed(collection, keys, group, &found).await else { continue };
         if let Some(row) = lists.iter().find(|list| list.len() > 1).and_then(|list| list.first()) {
             let document = &collection.documents[group.documents[0]];
             let error = KeyError::twice(collection, document, row);
@@ -250,16 +250,15 @@ async fn samples(
         }
     };
     let mut failed: Vec<KeyError> = Vec::new();
+    let is_right = |document: usize| {
+        let template = collection.documents[document].template.as_ref();
+        template.is_none_or(|template| maker.renderer().contains(template))
+    };
     for row in &mut rows {
-        maker.make(
-            number,
-            row,
-            |_| true,
-            |made| match made {
-                Ok(_) => checked.samples += 1,
-                Err(error) => failed.push(error),
-            },
-        );
+        maker.make(number, row, is_right, |made| match made {
+            Ok(_) => checked.samples += 1,
+            Err(error) => failed.push(error),
+        });
     }
     // One document of each kind of mistake: other rows likely have the same.
     failed.sort_by_cached_key(|error| (error.pattern.clone(), error.reason.to_string()));
