@@ -696,3 +696,31 @@ fn columns_and_tables_that_differ_in_case_alone_are_told_apart() {
         assert_whole(&shop);
     }
 }
+
+#[test]
+fn mistakes_are_placed_in_the_users_own_query() {
+    for (is_postgres, query, placed) in [
+        (true, "SELECT id, v\nFROM one WHERE id = = 1", "(at line 2, near `=`)"),
+        (false, "SELECT id, v\nFROM one WHERE id = = 1", "right syntax to use (at line 2, near `=`)"),
+        (false, "SELECT id, v /* of\nours */\nFROM FROM one", "right syntax to use (at line 3, near `FROM`)"),
+        (false, "SELECT id, v FROM one ORDER", "right syntax to use at its end"),
+        (false, "SELECT id, nope FROM one", "Unknown column 'nope' in 'SELECT'"),
+    ] {
+        let (url, execute) = served(is_postgres);
+        execute("CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1)");
+        let site = one(&url, query, "/{id}.json");
+        let said = site.run("check").stdout;
+        assert!(said.contains(placed) && !said.contains("edgepress_"), "{query}: {said}");
+        let include = |order_by: &str| {
+            format!(
+                "query = 'SELECT id FROM one'\n [collection.include.x]\n query = 'SELECT v FROM one'\n order_by = '{order_by}'"
+            )
+        };
+        for order_by in ["v v v", "v +"] {
+            let site = one(&url, "SELECT 1", "/{id}.json");
+            site.edit("site.toml", "query = '''SELECT 1'''", &include(order_by));
+            let said = site.run("check").stdout;
+            assert!(said.contains("syntax") && !said.contains("edgepress_"), "{order_by}: {said}");
+        }
+    }
+}

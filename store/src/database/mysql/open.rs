@@ -8,6 +8,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySq
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, MySqlPool};
 
 use crate::database::DatabaseError;
+use crate::database::text::first_word;
 
 /// Connections at most,
 const CONNECTIONS: u32 = 8;
@@ -115,9 +116,43 @@ pub(super) fn is_refused(error: &sqlx::Error) -> bool {
 /// What went wrong, in the database's own words if it said something.
 pub(super) fn message(error: &sqlx::Error) -> String {
     match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Database(error) => match Syntax::of(error.message()) {
+            Some(Syntax { said, near, .. }) => format!("{said} {near}"),
+            None => error.message().to_owned(),
+        },
         sqlx::Error::PoolTimedOut => format!("no connection was free within {} s", ACQUIRE.as_secs()),
         error => error.to_string(),
+    }
+}
+
+/// As [`message`]; what is wrong in the syntax of a query that the statement began with on its first line is
+/// placed in it.
+pub(super) fn located(error: &sqlx::Error) -> String {
+    let syntax = error.as_database_error().and_then(|error| Syntax::of(error.message()));
+    match syntax {
+        Some(Syntax { said, near, line: Some(line) }) => format!("{said} (at line {line}, {near})"),
+        _ => message(error),
+    }
+}
+
+/// What the server says of wrong syntax. It quotes all that follows, and so what stands around the query.
+struct Syntax<'m> {
+    said: &'m str,
+    near: String,
+    /// Nothing behind the query.
+    line: Option<u32>,
+}
+
+impl<'m> Syntax<'m> {
+    fn of(message: &'m str) -> Option<Self> {
+        let (said, rest) = message.split_once(" near '")?;
+        let (rest, line) = rest.rsplit_once("' at line ")?;
+        let is_behind =
+            rest.starts_with(") edgepress_") || rest.starts_with(", ") && rest.contains("edgepress_");
+        let word = first_word(rest).filter(|_| !is_behind);
+        let line = line.parse().ok().filter(|_| word.is_some());
+        let near = word.map_or_else(|| "at its end".to_owned(), |word| format!("near `{word}`"));
+        Some(Self { said, near, line })
     }
 }
 

@@ -12,6 +12,7 @@ use sqlx::postgres::{
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::database::DatabaseError;
+use crate::database::text::first_word;
 
 /// Connections held open at most.
 const CONNECTIONS: u32 = 8;
@@ -145,11 +146,7 @@ pub(super) fn located(error: &sqlx::Error, before: &str, query: &str) -> String 
         let index = position.checked_sub(1 + before.chars().count())?;
         let (at, _) = query.char_indices().nth(index)?;
         let line = 1 + query[..at].matches('\n').count();
-        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '"' | '$');
-        let rest = &query[at..];
-        let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        let near: String = rest[..length.max(rest.chars().next()?.len_utf8())].chars().take(40).collect();
-        Some(format!(" (at line {line}, near `{near}`)"))
+        Some(format!(" (at line {line}, near `{}`)", first_word(&query[at..])?))
     };
     message(error) + &position().unwrap_or_default()
 }
