@@ -724,3 +724,41 @@ fn mistakes_are_placed_in_the_users_own_query() {
         }
     }
 }
+
+#[test]
+fn a_url_with_a_mistake_is_told_which() {
+    let ((postgres, _keep), (mariadb, _keeps)) = (served(true), served(false));
+    let swap = |url: &str, of: &str, scheme: &str| url.replacen(of, scheme, 1);
+    let with_password = |url: &str| {
+        let (scheme, rest) = url.split_once("://").expect("it has a scheme");
+        let (user, place) = rest.split_once('@').expect("it has a user");
+        format!("{scheme}://{user}:secret@{place}")
+    };
+    for (url, named) in [
+        (
+            format!("{postgres}?sslmode=bogus"),
+            "its parameter `sslmode` is `bogus`: write one of disable, allow, prefer, require, verify-ca, verify-full",
+        ),
+        (
+            format!("{mariadb}?ssl-mode=require"),
+            "its parameter `ssl-mode` is `require`: write one of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY",
+        ),
+        (
+            swap(&with_password(&postgres), "postgres:", "mysql:"),
+            "does not speak as MariaDB or MySQL does: if it is PostgreSQL, write postgres://",
+        ),
+        (
+            swap(&with_password(&mariadb), "mysql:", "postgres:"),
+            "does not speak as PostgreSQL does: if it is MariaDB or MySQL, write mysql://",
+        ),
+        (
+            format!("{}?sslmode=disable", swap(&mariadb, "mysql:", "postgres:")),
+            "does not speak as PostgreSQL does",
+        ),
+    ] {
+        let begun = std::time::Instant::now();
+        let message = Site::empty().refuses(1, &format!("new shop --from {url}"));
+        assert!(message.contains(named) && !message.contains("secret"), "{url}: {message}");
+        assert!(begun.elapsed().as_secs() < 9, "{url} waits for nothing");
+    }
+}
