@@ -762,3 +762,98 @@ fn a_url_with_a_mistake_is_told_which() {
         assert!(begun.elapsed().as_secs() < 9, "{url} waits for nothing");
     }
 }
+
+const TIED: &str = "takes the first rows by `";
+const MADE_ONE: &str = "for values that are equal to the database but print differently";
+
+/// Queries, and what is worth knowing of them: that the database may choose rows or values.
+const CHOSEN: [(&str, Option<&str>); 20] = [
+    ("SELECT DISTINCT label AS id FROM item", Some(MADE_ONE)),
+    ("SELECT label AS id, count(*) AS n FROM item GROUP BY label", Some(MADE_ONE)),
+    ("SELECT q.label AS id FROM item q JOIN brand b ON b.id = q.brand_id GROUP BY 1", Some(MADE_ONE)),
+    ("SELECT label AS id FROM item UNION SELECT name FROM brand WHERE id > 3", Some(MADE_ONE)),
+    ("SELECT DISTINCT plain AS id FROM item", None),
+    ("SELECT DISTINCT lower(label) AS id FROM item", None),
+    ("SELECT DISTINCT id, label FROM item", None),
+    (
+        "SELECT q.id, b.name, count(*) AS n FROM item q JOIN brand b ON b.id = q.brand_id GROUP BY q.id, b.name",
+        None,
+    ),
+    ("SELECT name AS id, count(*) AS n FROM brand GROUP BY name", None),
+    ("SELECT count(*) AS id FROM item GROUP BY label", None),
+    ("SELECT id, label FROM item ORDER BY price DESC LIMIT 3", Some(TIED)),
+    (
+        "SELECT id FROM item WHERE id IN (SELECT id FROM (SELECT id FROM item ORDER BY brand_id LIMIT 3) x)",
+        Some(TIED),
+    ),
+    ("SELECT label AS id, count(*) AS n FROM item GROUP BY label ORDER BY n DESC LIMIT 3", Some(TIED)),
+    ("SELECT id, label FROM item ORDER BY price DESC, id LIMIT 3", None),
+    ("SELECT id AS n, label AS id FROM item ORDER BY price, n LIMIT 3", None),
+    ("SELECT id, name FROM brand ORDER BY name LIMIT 3", None),
+    ("SELECT price AS id FROM item ORDER BY price LIMIT 3", None),
+    ("SELECT id, label FROM item WHERE brand_id = 3 AND id = 4 ORDER BY price LIMIT 1", None),
+    (
+        "SELECT b.id, (SELECT i.label FROM item i WHERE i.id = b.id ORDER BY price LIMIT 1) AS l FROM brand b",
+        None,
+    ),
+    ("SELECT plain AS id, count(*) AS n FROM item GROUP BY plain ORDER BY n DESC, plain LIMIT 3", None),
+];
+
+/// What `check` warns of in a query, beside missing indexes.
+fn warned(site: &Site) -> Vec<String> {
+    let problems = site.json("check")["problems"].take();
+    let messages = problems.as_array().expect("a list").iter();
+    messages.map(|problem| problem["message"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn what_the_database_may_choose_is_worth_knowing() {
+    let sqlite = Site::empty();
+    let (postgres, on_postgres) = served(true);
+    let (mariadb, on_mariadb) = served(false);
+    let tables = |label: &str, price: &str| {
+        format!(
+            "CREATE TABLE item (id INTEGER PRIMARY KEY, label {label}, plain {plain}, price {price}, brand_id INTEGER);
+             CREATE TABLE brand (id INTEGER PRIMARY KEY, name {label}, UNIQUE (name))",
+            plain = if label == "citext" { "text" } else { "INTEGER" }
+        )
+    };
+    sqlite.sql_file("one.db", &tables("TEXT COLLATE NOCASE", "INTEGER"));
+    on_postgres(&format!("CREATE EXTENSION citext; {}", tables("citext", "numeric")));
+    on_mariadb(&tables("VARCHAR(40)", "DECIMAL(10,2)"));
+    let all = [format!("sqlite:{}", sqlite.path("one.db").display()), postgres.clone(), mariadb];
+    for (query, named) in CHOSEN {
+        for url in &all {
+            let warned = warned(&one_at(url, query));
+            match named {
+                Some(named) => {
+                    assert!(warned.iter().any(|said| said.contains(named)), "{url} {query}: {warned:?}");
+                }
+                None => assert_eq!(warned, [""; 0], "{url}: {query}"),
+            }
+        }
+    }
+    for (query, named) in [
+        ("SELECT DISTINCT price AS id FROM item WHERE price > 1", MADE_ONE),
+        ("SELECT DISTINCT ON (brand_id) brand_id AS id, price FROM item ORDER BY brand_id", TIED),
+        (
+            "SELECT DISTINCT ON (brand_id) brand_id AS id, price FROM item",
+            "has a DISTINCT ON without an ORDER BY",
+        ),
+    ] {
+        let warned = warned(&one_at(&postgres, query));
+        assert!(warned.iter().any(|said| said.contains(named)), "{query}: {warned:?}");
+    }
+    for (url, random) in all.iter().zip(["random()", "random()", "rand()"]) {
+        let site = one_at(url, "SELECT id FROM item");
+        let include = format!(
+            "[collection.include.brands]\nquery = \"SELECT id FROM brand\"\norder_by = \"{random}\"\nlimit = 2\n"
+        );
+        site.edit("site.toml", "[[collection.document]]", &format!("{include}[[collection.document]]"));
+        assert!(warned(&site).iter().any(|said| said.contains("gives something else each time")), "{url}");
+    }
+}
+
+fn one_at(url: &str, query: &str) -> Site {
+    one(url, query, "/{id}.json")
+}

@@ -133,9 +133,22 @@ fn cautions(impact: &Impact, source: &Source, checked: &mut Checked) {
                 ),
                 "keep the numbers as decimals or integers, such as cents".to_owned(),
             ),
-            Caution::Limited => (
-                format!("{of} has a LIMIT without an ORDER BY, which takes whatever rows come first"),
+            Caution::Limited(clause) => (
+                format!("{of} has a {clause} without an ORDER BY, which takes whatever rows come first"),
                 "write an ORDER BY that leaves no ties".to_owned(),
+            ),
+            Caution::LimitTied(order_by) => (
+                format!(
+                    "{of} takes the first rows by `{order_by}`, which may leave rows tied: any of them may be taken"
+                ),
+                "end the ORDER BY with a column that tells them apart, such as the key".to_owned(),
+            ),
+            Caution::MadeOne(clause, column) => (
+                format!(
+                    "{of} shows `{column}` once by {clause} for values that are equal to the database but print differently: any of them may be shown"
+                ),
+                "show what is the same for all of them, such as lower(…) or round(…), or name the key too"
+                    .to_owned(),
             ),
             Caution::Unordered(function) => (
                 format!("{of} calls `{function}`, which takes rows in whatever order they come"),

@@ -48,8 +48,12 @@ pub(crate) enum Caution {
     Random(String),
     /// It calls this aggregate function on floating-point numbers.
     Float(String),
-    /// It takes some of its rows in no order.
-    Limited,
+    /// With this clause it takes some of its rows, in no order.
+    Limited(&'static str),
+    /// It takes the first of its rows in this order, which leaves rows tied.
+    LimitTied(String),
+    /// With this clause it shows one of several values of this column that are equal, and print differently.
+    MadeOne(&'static str, String),
     /// It calls this aggregate function, whose result depends on the order of rows.
     Unordered(String),
     /// This order leaves rows tied.
@@ -168,6 +172,7 @@ impl Plan {
         read.unknown.extend(own.unknown);
         read.routines.extend(own.routines);
         read.starred.extend(own.starred);
+        read.cautions.extend(own.cautions);
         for (table, names) in own.columns {
             read.columns.entry(table).or_default().extend(names);
         }

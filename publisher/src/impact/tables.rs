@@ -8,14 +8,14 @@ use std::ops::ControlFlow;
 use edgepress_store::database::capture::{Catalog, Dialect, Table};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, JoinConstraint,
-    ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
-    TableWithJoins, Visitor,
+    ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins,
+    Visitor,
 };
 
 use super::analyse::Scope;
 use super::expression::{called, is_of_now};
 use super::plan::Caution;
-use super::{Coarse, sql};
+use super::{Coarse, order, sql};
 
 /// What a query reads.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +79,7 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
     let is_summed = |(_, columns): &&(String, BTreeSet<String>)| !columns.is_disjoint(&floats);
     let sums = names.sums.iter().filter(is_summed).map(|(name, _)| Caution::Float(name.clone()));
     read.cautions.extend(sums.chain(names.cautions));
+    read.cautions.append(&mut order::cautions(catalog, query));
     let is_called = |routine: &&String| names.functions.contains(&sql::folded(catalog.dialect, routine));
     read.routines.extend(catalog.routines.iter().filter(is_called).cloned());
     if sql::has_whole_rows(catalog.dialect) {
@@ -106,7 +107,7 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
     read.numbers.extend(numbers.map(|number| (None, number.clone())));
 }
 
-fn find<'c>(catalog: &'c Catalog, name: &ObjectName) -> Option<&'c Table> {
+pub(super) fn find<'c>(catalog: &'c Catalog, name: &ObjectName) -> Option<&'c Table> {
     let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(sql::name)).collect();
     match parts.as_deref() {
         Some([name]) => catalog.find(None, name),
@@ -115,7 +116,7 @@ fn find<'c>(catalog: &'c Catalog, name: &ObjectName) -> Option<&'c Table> {
     }
 }
 
-fn last(name: &ObjectName) -> String {
+pub(super) fn last(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map(sql::name).unwrap_or_default()
 }
 
@@ -165,14 +166,6 @@ impl Visitor for Names {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Coarse> {
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
         self.with.extend(with.map(|cte| sql::folded(self.dialect, &sql::name(&cte.alias.name))));
-        if (query.limit_clause.is_some() || query.fetch.is_some()) && query.order_by.is_none() {
-            // Of rows that all show the same, any will do.
-            let shows = |item: &SelectItem| !matches!(item, SelectItem::UnnamedExpr(Expr::Value(_)));
-            match &*query.body {
-                SetExpr::Select(select) if !select.projection.iter().any(shows) => {}
-                _ => drop(self.cautions.insert(Caution::Limited)),
-            }
-        }
         ControlFlow::Continue(())
     }
 
@@ -296,7 +289,7 @@ impl Names {
 
 /// Gathers the tables that stand in FROM, not in queries there, and the columns that USING names; whether
 /// some are joined by the names of their columns.
-fn in_from(
+pub(super) fn in_from(
     dialect: Dialect,
     tables: &TableWithJoins,
     called: &mut Vec<(String, ObjectName)>,
