@@ -126,6 +126,7 @@ impl Plan {
             }
         }
         plan.see(catalog);
+        plan.history(catalog, &ordered(asked.query, asked.order_by));
         if let Some(order_by) = asked.order_by
             && plan.is_tied(catalog, order_by, asked.keys)
         {
@@ -296,6 +297,26 @@ impl Plan {
             if let Some(why) = why {
                 self.unseen.insert(table.name.clone(), why);
             }
+        }
+    }
+
+    /// Rows of a table's history go without a trigger, and those that are current get their times from the server.
+    fn history(&mut self, catalog: &Catalog, query: &str) {
+        let views = self.views.iter().map(|view| catalog.views[view].query.as_str());
+        let Some(word) =
+            std::iter::once(query).chain(views).find_map(|text| sql::of_history(catalog.dialect, text))
+        else {
+            return;
+        };
+        let is_column = |table: &Table| {
+            let columns = catalog.tables.get(table).map(|facts| &facts.columns);
+            columns.is_some_and(|columns| {
+                columns.iter().any(|own| sql::is_same(catalog.dialect, &own.name, word))
+            })
+        };
+        if !self.reads.keys().any(is_column) {
+            let why = format!("the query reads its history (`{word}`), which changes without a trigger");
+            self.unseen.extend(self.reads.keys().map(|table| (table.name.clone(), why.clone())));
         }
     }
 

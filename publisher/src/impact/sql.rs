@@ -269,6 +269,16 @@ pub(super) fn row_numbers(dialect: Dialect) -> &'static [&'static str] {
     }
 }
 
+/// The word by which a query reads the history of tables WITH SYSTEM VERSIONING, if it does.
+pub(super) fn of_history(dialect: Dialect, text: &str) -> Option<&'static str> {
+    let words: &[&str] = match dialect {
+        Dialect::Mysql => &["system_time", "row_start", "row_end"],
+        Dialect::Sqlite | Dialect::Postgres => &[],
+    };
+    let text = text.to_ascii_lowercase();
+    words.iter().find(|word| text.contains(**word)).copied()
+}
+
 /// Whether a name in FROM that is no table is a function of its arguments alone.
 pub(super) fn is_pure_table(dialect: Dialect, name: &str) -> bool {
     let known = match dialect {
