@@ -4,13 +4,13 @@
 //! includes, a list in pages, JSON and plain HTML. Refuses to guess what the owner wants to show: it shows all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use edgepress_site::row::{Row, Value};
+use edgepress_site::path::DocPath;
+use edgepress_site::row::Row;
 use edgepress_store::database::capture::{Catalog, Dialect, Facts, Reference, Table};
-use edgepress_store::database::{self, Database, Order};
+use edgepress_store::database::{self, Database, DatabaseError, Order};
 use futures_util::StreamExt as _;
 
 use crate::starter;
@@ -86,12 +86,27 @@ struct Shown {
     name: String,
     /// The table, as queries name it.
     from: String,
-    /// Its columns: what they are called in the database, and in the site.
-    columns: Vec<(String, String)>,
-    /// The key columns, as the site calls them.
+    /// Its columns: what stands for them in SQL, and what they are called in the database and in the site.
+    columns: Vec<Shows>,
+    /// The columns that its lists are ordered by, its primary key, as the site calls them.
+    order: Vec<String>,
+    /// The columns in its paths, as the site calls them.
     key: Vec<String>,
+    /// Why those are others, if they are; a comment for the owner.
+    note: Option<String>,
     /// The column that people know a row by, as the site calls it.
     title: String,
+}
+
+/// A column that is shown.
+#[derive(Clone)]
+struct Shows {
+    /// What gives it, as SQL text.
+    sql: String,
+    /// The database's name of it; nothing if it is made for paths.
+    own: Option<String>,
+    /// The site's.
+    called: String,
 }
 
 /// Finds out how a table can be shown; or why not.
@@ -114,47 +129,134 @@ async fn shown(
         true => quote(&table.name),
         false => format!("{}.{}", quote(&table.schema), quote(&table.name)),
     };
-    let mut columns: Vec<(String, String)> = Vec::new();
+    let mut columns: Vec<Shows> = Vec::new();
     for column in &facts.columns {
-        let query = format!("SELECT {} FROM {from}", quote(&column.name));
-        if database.columns(&query).await.is_ok() {
-            let taken: BTreeSet<&str> = columns.iter().map(|(_, own)| own.as_str()).collect();
-            columns.push((column.name.clone(), called(&column.name, &taken)));
+        let sql = quote(&column.name);
+        match unless_refused(database.columns(&format!("SELECT {sql} FROM {from}")).await)? {
+            Ok(_) => {
+                let called = called(&column.name, &taken(&columns));
+                columns.push(Shows { sql, own: Some(column.name.clone()), called });
+            }
+            Err(why) if facts.key.contains(&column.name) => return Ok(Err(why)),
+            // The rest of the table can be shown without it.
+            Err(_) => {}
         }
     }
-    let called =
-        |name: &String| columns.iter().find(|(own, _)| own == name).map(|(_, called)| called.clone());
-    let Some(key) = facts.key.iter().map(called).collect::<Option<Vec<_>>>() else {
-        return Ok(Err("its key has no form in a path".to_owned()));
-    };
     let names: BTreeSet<&str> = plan.shown.values().map(|shown| shown.name.as_str()).collect();
+    let name = collection(table, is_default, &names);
     let mut shown =
-        Shown { name: collection(table, is_default, &names), from, key, columns, title: String::new() };
-    let first = first(database, &shown.query(catalog.dialect)).await?;
-    let has_text = |name: &String| {
-        first.as_ref().is_none_or(|row| {
-            row.get(name).is_some_and(|value| {
-                // NULL says nothing of the others.
-                *value == Value::Null || value.path_text().is_some()
-            })
-        })
-    };
-    if !shown.key.iter().all(has_text) {
-        return Ok(Err("its key is neither a number nor a text, so it has no form in a path".to_owned()));
+        Shown { name, from, columns, order: Vec::new(), key: Vec::new(), note: None, title: String::new() };
+    shown.order = shown.all(&facts.key).context("the key's columns were read")?;
+    shown.key.clone_from(&shown.order);
+    if let Err(why) = paths(database, catalog.dialect, facts, &mut shown).await? {
+        return Ok(Err(why));
     }
     let known = ["name", "title", "label", "subject", "slug", "email", "code", "sku"];
     let ends = |own: &str, known: &str| own.to_ascii_lowercase().trim_end_matches('_').ends_with(known);
-    let by_name =
-        known.iter().find_map(|known| shown.columns.iter().map(|(_, own)| own).find(|own| ends(own, known)));
-    shown.title = by_name.unwrap_or(&shown.key[0]).clone();
+    let mut all = known.iter().flat_map(|known| shown.columns.iter().map(move |column| (known, column)));
+    let by_name = all.find(|(known, column)| ends(&column.called, known)).map(|(_, column)| &column.called);
+    shown.title = by_name.unwrap_or(&shown.order[0]).clone();
     Ok(Ok(shown))
 }
 
-async fn first(database: &dyn Database, query: &str) -> Result<Option<Row>> {
+/// The names that the site has given so far.
+fn taken(columns: &[Shows]) -> BTreeSet<&str> {
+    columns.iter().map(|column| column.called.as_str()).collect()
+}
+
+/// What the database gave; or what it said of a table that cannot be read, which only this table is left out for.
+fn unless_refused<T>(given: Result<T, DatabaseError>) -> Result<Result<T, String>, DatabaseError> {
+    match given {
+        Ok(given) => Ok(Ok(given)),
+        Err(DatabaseError::Query { message }) => {
+            let grant = if message.contains("denied") { "; GRANT SELECT on it to this user" } else { "" };
+            Ok(Err(format!("it cannot be read: {message}{grant}")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Chooses the columns in a table's paths: its primary key where paths take every value of it; else another
+/// unique key of which that is true; else what SQL makes of the primary key. Or why there is no such path.
+async fn paths(
+    database: &dyn Database,
+    dialect: Dialect,
+    facts: &Facts,
+    shown: &mut Shown,
+) -> Result<Result<(), String>> {
+    let Err(why) = fits(database, dialect, shown).await? else { return Ok(Ok(())) };
+    let of = shown.order.join("`, `");
+    for unique in &facts.unique {
+        let Some(key) = shown.all(unique) else { continue };
+        shown.key = key;
+        if fits(database, dialect, shown).await?.is_ok() {
+            let by = shown.key.join("`, `");
+            shown.note = Some(format!("paths show `{by}` in place of the key `{of}`: {why}"));
+            return Ok(Ok(()));
+        }
+    }
+    shown.key.clear();
+    for own in &facts.key {
+        let called = called(&format!("{own}_path"), &taken(&shown.columns));
+        let sql = as_path(dialect, &quoted(dialect, own));
+        shown.key.push(called.clone());
+        shown.columns.push(Shows { sql, own: None, called });
+    }
+    let by = shown.key.join("`, `");
+    shown.note = Some(format!("paths show `{by}`, made of the key `{of}`: {why}"));
+    Ok(fits(database, dialect, shown).await?.map_err(|_| why))
+}
+
+/// A text that any path takes, another one for each value of a key's column.
+fn as_path(dialect: Dialect, column: &str) -> String {
+    match dialect {
+        // It has no digests. NULL stays NULL.
+        Dialect::Sqlite => format!("CASE WHEN {column} IS NOT NULL THEN 'x' || hex({column}) END"),
+        Dialect::Postgres => format!("md5(CAST({column} AS text))"),
+        Dialect::Mysql => format!("md5({column})"),
+    }
+}
+
+/// Whether paths take the keys of all rows that are there; or why not. Memory is bounded, and a publish reads more.
+async fn fits(database: &dyn Database, dialect: Dialect, shown: &Shown) -> Result<Result<(), String>> {
+    let query = shown.select(dialect, |called| shown.key.iter().any(|key| key == called));
     let mut snapshot = database.snapshot().await?;
-    let mut rows = snapshot.rows(query, Order::Any).await?;
-    let batch = rows.batches.next().await.transpose()?;
-    Ok(batch.and_then(|batch| batch.into_iter().next()))
+    let mut rows = match unless_refused(snapshot.rows(&query, Order::Any).await)? {
+        Ok(rows) => rows,
+        Err(why) => return Ok(Err(why)),
+    };
+    while let Some(batch) = rows.batches.next().await {
+        let batch = match unless_refused(batch)? {
+            Ok(batch) => batch,
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Some(why) = batch.iter().find_map(|row| unfit(shown, row)) {
+            return Ok(Err(why));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Why a row's documents can have no path, if they cannot.
+fn unfit(shown: &Shown, row: &Row) -> Option<String> {
+    let mut path = format!("/{}", shown.name);
+    for (place, key) in shown.key.iter().enumerate() {
+        let value = row.get(key)?;
+        let Some(text) = value.path_text() else {
+            return Some(format!("`{key}` of a row is {}, which no path can show", value.kind()));
+        };
+        // The list of the table lies there.
+        let is_taken = place == 0 && matches!(&*text, "index" | "index.html" | "pages");
+        if is_taken || text.is_empty() || text.contains('/') {
+            let text: String = text.chars().take(40).collect();
+            return Some(format!("`{key}` of a row is {text:?}, which cannot be a part of its path"));
+        }
+        path.push('/');
+        path.push_str(&text);
+    }
+    let wrong = DocPath::new(&format!("{path}.html")).err()?;
+    let path: String = path.chars().take(60).collect();
+    Some(format!("the path of a row would be {path:?}, but {wrong}"))
 }
 
 /// A name as SQL text, with quotes where it needs them.
@@ -217,11 +319,11 @@ fn collection(table: &Table, is_default: bool, taken: &BTreeSet<&str>) -> String
 
 impl Shown {
     fn select(&self, dialect: Dialect, wanted: impl Fn(&str) -> bool) -> String {
-        let column = |(own, called): &(String, String)| match own == called {
-            true => quoted(dialect, own),
-            false => format!("{} AS {}", quoted(dialect, own), quoted(dialect, called)),
+        let column = |Shows { sql, own, called }: &Shows| match own.as_ref() == Some(called) {
+            true => sql.clone(),
+            false => format!("{sql} AS {}", quoted(dialect, called)),
         };
-        let columns = self.columns.iter().filter(|(_, called)| wanted(called)).map(column);
+        let columns = self.columns.iter().filter(|column| wanted(&column.called)).map(column);
         format!("SELECT {} FROM {}", columns.collect::<Vec<_>>().join(", "), self.from)
     }
 
@@ -229,14 +331,20 @@ impl Shown {
         self.select(dialect, |_| true)
     }
 
-    /// Key and title alone.
+    /// What a link and its place in a list need.
     fn short(&self, dialect: Dialect, also: &[String]) -> String {
-        self.select(dialect, |own| self.key.iter().chain(also).any(|key| key == own) || own == self.title)
+        let wanted = |called: &str| self.key.iter().chain(&self.order).chain(also).any(|key| key == called);
+        self.select(dialect, |called| wanted(called) || called == self.title)
     }
 
     /// What the site calls a column of the table.
     fn find(&self, column: &str) -> Option<&String> {
-        self.columns.iter().find(|(own, _)| own == column).map(|(_, called)| called)
+        self.columns.iter().find(|shows| shows.own.as_deref() == Some(column)).map(|shows| &shows.called)
+    }
+
+    /// As [`Self::find`], for several; nothing if one of them is not shown.
+    fn all(&self, columns: &[String]) -> Option<Vec<String>> {
+        columns.iter().map(|column| self.find(column).cloned()).collect()
     }
 
     fn path(&self) -> String {
@@ -275,7 +383,7 @@ impl Plan {
         if !self.skipped.is_empty() {
             toml.push_str("\n# Tables that are not here:\n");
             for (table, why) in &self.skipped {
-                writeln!(toml, "#   {table}: {why}").expect("strings take what is written");
+                toml.push_str(&comment(&format!("  {table}: {why}")));
             }
         }
         let mut files = vec![
@@ -298,7 +406,7 @@ impl Plan {
     /// The foreign keys of `table`; or those of others that name it.
     fn links<'p>(&'p self, table: &Table, references: &'p [Reference], back: bool) -> Vec<Link<'p>> {
         let Some(own) = self.shown.get(table) else { return Vec::new() };
-        let mut taken: BTreeSet<String> = own.columns.iter().map(|(_, called)| called.clone()).collect();
+        let mut taken: BTreeSet<String> = own.columns.iter().map(|column| column.called.clone()).collect();
         if back {
             taken.extend(self.links(table, references, false).into_iter().map(|link| link.name));
         }
@@ -330,8 +438,9 @@ impl Plan {
     }
 
     fn collection(&self, shown: &Shown, parents: &[Link<'_>], children: &[Link<'_>]) -> String {
-        let Shown { name, key, .. } = shown;
-        let mut toml = format!("\n[[collection]]\nname = \"{name}\"\n");
+        let Shown { name, note, .. } = shown;
+        let note = note.as_deref().map_or_else(String::new, comment);
+        let mut toml = format!("\n[[collection]]\n{note}name = \"{name}\"\n");
         let mut put = |line: String| toml.push_str(&format!("{line}\n"));
         put(format!("query = {}", text(&shown.query(self.dialect))));
         for (link, is_list) in
@@ -344,7 +453,7 @@ impl Plan {
             put(format!("  query = {}", text(&other.short(self.dialect, &also))));
             put(format!("  on = {{ {} }}", pairs.join(", ")));
             if is_list {
-                put(format!("  order_by = {}", text(&self.order(&other.key))));
+                put(format!("  order_by = {}", text(&self.order(&other.order))));
                 put(format!("  limit = {CHILDREN}"));
             } else {
                 put("  one = true".to_owned());
@@ -356,7 +465,7 @@ impl Plan {
         put(format!("\n[[collection]] # the list, in pages\nname = \"{name}-list\""));
         put("  [collection.include.rows]".to_owned());
         put(format!("  query = {}", text(&shown.short(self.dialect, &[]))));
-        put(format!("  order_by = {}", text(&self.order(key))));
+        put(format!("  order_by = {}", text(&self.order(&shown.order))));
         put(format!("  limit = {LISTED} # a list is read as a whole: raise this with care"));
         put(format!("  [[collection.document]]\n  path = \"/{name}/pages/{{page}}.html\""));
         put(format!("  pages = {{ of = \"rows\", size = {PAGE}, first = \"/{name}/index.html\" }}"));
@@ -373,6 +482,11 @@ impl Plan {
         let links: String = self.shown.values().map(link).collect();
         format!("{{% extends \"base.html\" %}}\n{{% block main %}}<ul>\n{links}</ul>{{% endblock %}}\n")
     }
+}
+
+/// A comment of one line, whatever is in it.
+fn comment(text: &str) -> String {
+    format!("# {}\n", text.replace(char::is_control, " "))
 }
 
 /// A text as TOML writes it; what looks like a variable is none.
@@ -428,8 +542,10 @@ fn page(shown: &Shown, parents: &[Link<'_>], children: &[Link<'_>]) -> String {
         shown.title, shown.name
     );
     let mut put = |line: String| html.push_str(&format!("{line}\n"));
-    for (own, called) in &shown.columns {
-        put(format!("<dt>{}</dt><dd>{{{{ {called} }}}}</dd>", escaped(own)));
+    for Shows { own, called, .. } in &shown.columns {
+        if let Some(own) = own {
+            put(format!("<dt>{}</dt><dd>{{{{ {called} }}}}</dd>", escaped(own)));
+        }
     }
     for Link { name, other, .. } in parents {
         put(format!("<dt>{name}</dt><dd>{{% if {name} %}}{}{{% endif %}}</dd>", other.link(name)));

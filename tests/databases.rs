@@ -170,6 +170,100 @@ fn a_site_over_a_foreign_mariadb_database() {
     foreign(&Site::empty(), &url, &execute);
 }
 
+/// Keys that no path takes: of `page`, which has no other; of `item`, which has.
+const ODD_KEYS: &str = "
+    CREATE TABLE page (url VARCHAR(400) PRIMARY KEY, title VARCHAR(40));
+    CREATE TABLE item (code VARCHAR(40) PRIMARY KEY, no INTEGER NOT NULL UNIQUE, page VARCHAR(400),
+        FOREIGN KEY (page) REFERENCES page (url));
+    CREATE TABLE tag (page VARCHAR(400) NOT NULL, tag VARCHAR(40) NOT NULL, PRIMARY KEY (page, tag),
+        FOREIGN KEY (page) REFERENCES page (url));
+    CREATE TABLE plain (slug VARCHAR(40) PRIMARY KEY);
+    INSERT INTO page VALUES ('a/b', 'slash'), ('', 'empty'), ('..', 'dots'), ('index', 'list');
+    INSERT INTO item VALUES ('1/2', 1, 'a/b'), ('3', 2, '');
+    INSERT INTO tag VALUES ('a/b', 'x'), ('', 'y');
+    INSERT INTO plain VALUES ('a-b')";
+
+#[test]
+fn a_first_site_is_published_whatever_the_keys_are() {
+    let sqlite = Site::empty();
+    let at = sqlite.path("odd.db");
+    let execute = |sql: &str| drop(tool(Command::new("sqlite3").arg(&at).arg(sql)));
+    odd_keys(&format!("sqlite:{}", at.display()), "'e' || char(10) || 'd'", &execute);
+    let (url, execute) = served(true);
+    odd_keys(&url, "'e' || chr(10) || repeat('d', 250)", &execute);
+    let (url, execute) = served(false);
+    odd_keys(&url, "concat('e', char(10), repeat('d', 250))", &execute);
+}
+
+fn odd_keys(url: &str, odd: &str, execute: &dyn Fn(&str)) {
+    execute(ODD_KEYS);
+    execute(&format!("INSERT INTO page VALUES ({odd}, 'odd')"));
+    let site = Site::empty();
+    let written = site.json(&format!("new shop --from {url}"));
+    assert_eq!(written["site"]["skipped"], serde_json::json!({}));
+    let shop = Site::within(&site, "shop");
+    let toml = shop.read("site.toml");
+    for told in [
+        "# paths show `url_path`, made of the key `url`: `url` of a row is ",
+        "# paths show `no` in place of the key `code`: `code` of a row is \"1/2\", which cannot be a part of its path",
+        "path = \"/plain/{slug}.html\"",
+    ] {
+        assert!(toml.contains(told), "{told}: {toml}");
+    }
+    let checked = shop.json("check");
+    let places = checked["impact"].as_array().expect("a list");
+    assert!(
+        places
+            .iter()
+            .filter(|place| place["table"] == "page")
+            .all(|place| place["is_precise"] == true || place["collection"] == "page-list"),
+        "{checked}"
+    );
+    assert_eq!(shop.json("publish")["documents"], 2 * (5 + 2 + 2 + 1) + 4 + 1 + 1);
+    let page = live(&shop.bucket()).documents["/item/1.html"].clone();
+    assert!(String::from_utf8_lossy(&page).contains(".html\">slash</a>"), "it links to its page");
+    execute("UPDATE page SET title = 'other' WHERE url = 'a/b'");
+    let report = shop.json("publish");
+    assert_eq!((&report["full"], &report["whole"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert_whole(&shop);
+}
+
+#[test]
+fn a_table_that_cannot_be_shown_is_left_out_with_the_reason() {
+    for is_postgres in [true, false] {
+        let (url, execute) = served(is_postgres);
+        let (_, name) = url.rsplit_once('/').expect("it has a database");
+        execute(
+            "CREATE TABLE secret (id INTEGER PRIMARY KEY, v INTEGER);
+             CREATE TABLE shown (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO shown VALUES (1, 1)",
+        );
+        let (grant, own) = match is_postgres {
+            true => (
+                format!(
+                    "CREATE ROLE few_{name} LOGIN; GRANT INSERT ON secret TO few_{name}; \
+                GRANT CREATE ON DATABASE {name} TO few_{name}; GRANT SELECT, TRIGGER ON shown TO few_{name}"
+                ),
+                "edgepress@",
+            ),
+            false => (
+                format!(
+                    "CREATE USER few_{name}; GRANT INSERT ON secret TO few_{name}; \
+                GRANT SELECT ON shown TO few_{name}"
+                ),
+                "root@",
+            ),
+        };
+        execute(&grant);
+        let site = Site::empty();
+        let written = site.json(&format!("new shop --from {}", url.replace(own, &format!("few_{name}@"))));
+        assert_eq!(written["site"]["collections"], serde_json::json!(["shown"]));
+        let why = written["site"]["skipped"]["secret"].as_str().expect("it is left out");
+        assert!(why.starts_with("it cannot be read: ") && why.contains("denied"), "{why}");
+        assert!(why.ends_with("; GRANT SELECT on it to this user"), "{why}");
+        assert!(site.read("shop/site.toml").contains(&format!("#   secret: {why}\n")));
+    }
+}
+
 #[test]
 fn a_database_that_cannot_be_read_leaves_no_folder() {
     let site = Site::empty();
@@ -557,6 +651,237 @@ fn a_server_that_goes_away_leaves_the_live_release() {
         let message = site.refuses(1, "publish");
         assert!(message.contains("collection `one`"), "{message}");
         assert_eq!(live(&site.bucket()).root, before);
+        assert_whole(&site);
+    }
+}
+
+/// PostgreSQL tells names apart that differ in case alone: so do sites over them.
+#[test]
+fn columns_and_tables_that_differ_in_case_alone_are_told_apart() {
+    let (url, execute) = served(true);
+    execute(
+        "CREATE TABLE twin (id INTEGER PRIMARY KEY, \"B\" TEXT, b TEXT);
+         CREATE TABLE \"Twin\" (\"Id\" INTEGER PRIMARY KEY, id INTEGER REFERENCES twin, \"ID\" TEXT);
+         INSERT INTO twin VALUES (1, 'B1', 'b1'), (2, 'B2', 'b2');
+         INSERT INTO \"Twin\" VALUES (7, 1, 'seven'), (8, 2, 'eight')",
+    );
+    let site = Site::empty();
+    let written = site.json(&format!("new shop --from {url}"));
+    assert_eq!(written["site"]["skipped"], serde_json::json!({}));
+    let shop = Site::within(&site, "shop");
+    // Only `b` of `twin` is read here, and one of its rows by another's `id`.
+    let own = "\n[[collection]]\nname = \"own\"\nquery = 'SELECT q.\"Id\", t.b FROM \"Twin\" q JOIN twin t USING (id)'\n  \
+               [collection.include.twins]\n  query = 'SELECT \"ID\", \"Id\", id FROM \"Twin\"'\n  on = { Id = \"Id\" }\n  \
+               [[collection.document]]\n  path = \"/own/{Id}.json\"\n";
+    shop.write("site.toml", &(shop.read("site.toml") + own));
+    let checked = shop.json("check");
+    assert!(
+        checked["impact"].as_array().expect("a list").iter().all(|place| place["is_precise"] == true),
+        "{checked}"
+    );
+    shop.json("publish");
+    let documents = live(&shop.bucket()).documents;
+    assert_eq!(documents["/own/8.json"], br#"{"Id":8,"b":"b2","twins":[{"ID":"eight","Id":8,"id":2}]}"#);
+    for (edit, rendered) in [
+        ("UPDATE twin SET \"B\" = 'other' WHERE id = 1", "/twin_/1.json"),
+        ("UPDATE twin SET b = 'other' WHERE id = 2", "/own/8.json"),
+        ("UPDATE \"Twin\" SET \"ID\" = 'other' WHERE \"Id\" = 7", "/own/7.json"),
+        ("UPDATE \"Twin\" SET id = 2 WHERE \"Id\" = 7", "/own/7.json"),
+    ] {
+        let before = live(&shop.bucket()).documents;
+        execute(edit);
+        let report = shop.json("publish");
+        assert_eq!((&report["full"], &report["whole"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+        assert_ne!(live(&shop.bucket()).documents[rendered], before[rendered], "{edit}");
+        assert_whole(&shop);
+    }
+}
+
+#[test]
+fn mistakes_are_placed_in_the_users_own_query() {
+    for (is_postgres, query, placed) in [
+        (true, "SELECT id, v\nFROM one WHERE id = = 1", "(at line 2, near `=`)"),
+        (false, "SELECT id, v\nFROM one WHERE id = = 1", "right syntax to use (at line 2, near `=`)"),
+        (false, "SELECT id, v /* of\nours */\nFROM FROM one", "right syntax to use (at line 3, near `FROM`)"),
+        (false, "SELECT id, v FROM one ORDER", "right syntax to use at its end"),
+        (false, "SELECT id, nope FROM one", "Unknown column 'nope' in 'SELECT'"),
+    ] {
+        let (url, execute) = served(is_postgres);
+        execute("CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER); INSERT INTO one VALUES (1, 1)");
+        let site = one(&url, query, "/{id}.json");
+        let said = site.run("check").stdout;
+        assert!(said.contains(placed) && !said.contains("edgepress_"), "{query}: {said}");
+        let include = |order_by: &str| {
+            format!(
+                "query = 'SELECT id FROM one'\n [collection.include.x]\n query = 'SELECT v FROM one'\n order_by = '{order_by}'"
+            )
+        };
+        for order_by in ["v v v", "v +"] {
+            let site = one(&url, "SELECT 1", "/{id}.json");
+            site.edit("site.toml", "query = '''SELECT 1'''", &include(order_by));
+            let said = site.run("check").stdout;
+            assert!(said.contains("syntax") && !said.contains("edgepress_"), "{order_by}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_url_with_a_mistake_is_told_which() {
+    let ((postgres, _keep), (mariadb, _keeps)) = (served(true), served(false));
+    let swap = |url: &str, of: &str, scheme: &str| url.replacen(of, scheme, 1);
+    let with_password = |url: &str| {
+        let (scheme, rest) = url.split_once("://").expect("it has a scheme");
+        let (user, place) = rest.split_once('@').expect("it has a user");
+        format!("{scheme}://{user}:secret@{place}")
+    };
+    for (url, named) in [
+        (
+            format!("{postgres}?sslmode=bogus"),
+            "its parameter `sslmode` is `bogus`: write one of disable, allow, prefer, require, verify-ca, verify-full",
+        ),
+        (
+            format!("{mariadb}?ssl-mode=require"),
+            "its parameter `ssl-mode` is `require`: write one of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY",
+        ),
+        (
+            swap(&with_password(&postgres), "postgres:", "mysql:"),
+            "does not speak as MariaDB or MySQL does: if it is PostgreSQL, write postgres://",
+        ),
+        (
+            swap(&with_password(&mariadb), "mysql:", "postgres:"),
+            "does not speak as PostgreSQL does: if it is MariaDB or MySQL, write mysql://",
+        ),
+        (
+            format!("{}?sslmode=disable", swap(&mariadb, "mysql:", "postgres:")),
+            "does not speak as PostgreSQL does",
+        ),
+    ] {
+        let begun = std::time::Instant::now();
+        let message = Site::empty().refuses(1, &format!("new shop --from {url}"));
+        assert!(message.contains(named) && !message.contains("secret"), "{url}: {message}");
+        assert!(begun.elapsed().as_secs() < 9, "{url} waits for nothing");
+    }
+}
+
+const TIED: &str = "takes the first rows by `";
+const MADE_ONE: &str = "for values that are equal to the database but print differently";
+
+/// Queries, and what is worth knowing of them: that the database may choose rows or values.
+const CHOSEN: [(&str, Option<&str>); 20] = [
+    ("SELECT DISTINCT label AS id FROM item", Some(MADE_ONE)),
+    ("SELECT label AS id, count(*) AS n FROM item GROUP BY label", Some(MADE_ONE)),
+    ("SELECT q.label AS id FROM item q JOIN brand b ON b.id = q.brand_id GROUP BY 1", Some(MADE_ONE)),
+    ("SELECT label AS id FROM item UNION SELECT name FROM brand WHERE id > 3", Some(MADE_ONE)),
+    ("SELECT DISTINCT plain AS id FROM item", None),
+    ("SELECT DISTINCT lower(label) AS id FROM item", None),
+    ("SELECT DISTINCT id, label FROM item", None),
+    (
+        "SELECT q.id, b.name, count(*) AS n FROM item q JOIN brand b ON b.id = q.brand_id GROUP BY q.id, b.name",
+        None,
+    ),
+    ("SELECT name AS id, count(*) AS n FROM brand GROUP BY name", None),
+    ("SELECT count(*) AS id FROM item GROUP BY label", None),
+    ("SELECT id, label FROM item ORDER BY price DESC LIMIT 3", Some(TIED)),
+    (
+        "SELECT id FROM item WHERE id IN (SELECT id FROM (SELECT id FROM item ORDER BY brand_id LIMIT 3) x)",
+        Some(TIED),
+    ),
+    ("SELECT label AS id, count(*) AS n FROM item GROUP BY label ORDER BY n DESC LIMIT 3", Some(TIED)),
+    ("SELECT id, label FROM item ORDER BY price DESC, id LIMIT 3", None),
+    ("SELECT id AS n, label AS id FROM item ORDER BY price, n LIMIT 3", None),
+    ("SELECT id, name FROM brand ORDER BY name LIMIT 3", None),
+    ("SELECT price AS id FROM item ORDER BY price LIMIT 3", None),
+    ("SELECT id, label FROM item WHERE brand_id = 3 AND id = 4 ORDER BY price LIMIT 1", None),
+    (
+        "SELECT b.id, (SELECT i.label FROM item i WHERE i.id = b.id ORDER BY price LIMIT 1) AS l FROM brand b",
+        None,
+    ),
+    ("SELECT plain AS id, count(*) AS n FROM item GROUP BY plain ORDER BY n DESC, plain LIMIT 3", None),
+];
+
+/// What `check` warns of in a query, beside missing indexes.
+fn warned(site: &Site) -> Vec<String> {
+    let problems = site.json("check")["problems"].take();
+    let messages = problems.as_array().expect("a list").iter();
+    messages.map(|problem| problem["message"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn what_the_database_may_choose_is_worth_knowing() {
+    let sqlite = Site::empty();
+    let (postgres, on_postgres) = served(true);
+    let (mariadb, on_mariadb) = served(false);
+    let tables = |label: &str, price: &str| {
+        format!(
+            "CREATE TABLE item (id INTEGER PRIMARY KEY, label {label}, plain {plain}, price {price}, brand_id INTEGER);
+             CREATE TABLE brand (id INTEGER PRIMARY KEY, name {label}, UNIQUE (name))",
+            plain = if label == "citext" { "text" } else { "INTEGER" }
+        )
+    };
+    sqlite.sql_file("one.db", &tables("TEXT COLLATE NOCASE", "INTEGER"));
+    on_postgres(&format!("CREATE EXTENSION citext; {}", tables("citext", "numeric")));
+    on_mariadb(&tables("VARCHAR(40)", "DECIMAL(10,2)"));
+    let all = [format!("sqlite:{}", sqlite.path("one.db").display()), postgres.clone(), mariadb];
+    for (query, named) in CHOSEN {
+        for url in &all {
+            let warned = warned(&one_at(url, query));
+            match named {
+                Some(named) => {
+                    assert!(warned.iter().any(|said| said.contains(named)), "{url} {query}: {warned:?}");
+                }
+                None => assert_eq!(warned, [""; 0], "{url}: {query}"),
+            }
+        }
+    }
+    for (query, named) in [
+        ("SELECT DISTINCT price AS id FROM item WHERE price > 1", MADE_ONE),
+        ("SELECT DISTINCT ON (brand_id) brand_id AS id, price FROM item ORDER BY brand_id", TIED),
+        (
+            "SELECT DISTINCT ON (brand_id) brand_id AS id, price FROM item",
+            "has a DISTINCT ON without an ORDER BY",
+        ),
+    ] {
+        let warned = warned(&one_at(&postgres, query));
+        assert!(warned.iter().any(|said| said.contains(named)), "{query}: {warned:?}");
+    }
+    for (url, random) in all.iter().zip(["random()", "random()", "rand()"]) {
+        let site = one_at(url, "SELECT id FROM item");
+        let include = format!(
+            "[collection.include.brands]\nquery = \"SELECT id FROM brand\"\norder_by = \"{random}\"\nlimit = 2\n"
+        );
+        site.edit("site.toml", "[[collection.document]]", &format!("{include}[[collection.document]]"));
+        assert!(warned(&site).iter().any(|said| said.contains("gives something else each time")), "{url}");
+    }
+}
+
+fn one_at(url: &str, query: &str) -> Site {
+    one(url, query, "/{id}.json")
+}
+
+#[test]
+fn history_that_is_deleted_is_not_shown_any_more() {
+    for (query, is_precise) in [
+        ("SELECT v AS id, id AS item FROM one FOR SYSTEM_TIME ALL", false),
+        ("SELECT v AS id, id AS item FROM past", false),
+        ("SELECT v AS id, id AS item FROM one", true),
+    ] {
+        let (url, execute) = served(false);
+        execute(
+            "CREATE TABLE one (id INTEGER PRIMARY KEY, v INTEGER) WITH SYSTEM VERSIONING;
+             INSERT INTO one VALUES (1, 1); UPDATE one SET v = 2;
+             CREATE VIEW past AS SELECT id, v FROM one FOR SYSTEM_TIME ALL",
+        );
+        let site = one(&url, query, "/{id}.json");
+        let checked = site.run("check").stdout;
+        let told = "the query reads its history (`system_time`), which changes without a trigger";
+        assert_eq!(checked.contains(told), !is_precise, "{checked}");
+        assert_eq!(checked.contains("touches exactly its documents"), is_precise, "{checked}");
+        site.json("publish");
+        execute("UPDATE one SET v = 3");
+        let documents = if is_precise { 1 } else { 3 };
+        assert_eq!(site.json("publish --yes")["documents"], documents, "{query}");
+        execute("DELETE HISTORY FROM one");
+        assert_eq!(site.json("publish --yes")["documents"], 1, "{query}");
         assert_whole(&site);
     }
 }

@@ -288,6 +288,51 @@ fn all_mistakes_are_told_in_one_run() {
 }
 
 #[test]
+fn a_mistake_hides_neither_others_nor_what_is_worth_knowing() {
+    let site = Site::small(2);
+    // Does not parse; needs that one; has a filter that is not there; a name that is not there; is right.
+    site.write("pages/item.html", "{{ name }");
+    site.write("pages/extends.html", "{% extends \"item.html\" %}{% block main %}{{ nobody }}{% endblock %}");
+    site.write("pages/filter.html", "{{ name | uper }}");
+    site.write("pages/name.html", "{{ nmae }}");
+    site.write("pages/circle.html", "{% include \"circle.html\" %}");
+    site.write("pages/missing.html", "{% include \"item.html\" %}{% include \"nowhere.html\" %}");
+    let documents: String = ["extends", "filter", "name"]
+        .map(|name| {
+            format!("  [[collection.document]]\n  path = \"/{name}/{{slug}}.html\"\n  template = \"{name}.html\"\n")
+        })
+        .concat();
+    site.edit(
+        "site.toml",
+        "\n[[collection]]\nname = \"list\"\n",
+        &format!(
+            "{documents}\n[[collection]]\nname = \"broken\"\nquery = \"SELECT nope FROM item\"\n  [[collection.document]]\n  \
+             path = \"/{{nope}}.json\"\n[[collection]]\nname = \"list\"\n"
+        ),
+    );
+    site.edit("site.toml", "SELECT slug, name FROM item", "SELECT slug, name, random() AS r FROM item");
+    let ran = site.run("check");
+    assert_eq!(ran.code, Some(2), "{}", ran.text());
+    for named in [
+        "pages/item.html:1: Found `}`",
+        "pages/filter.html:1: Unknown filter `uper`",
+        "pages/name.html:1: `nmae`",
+        "pages/circle.html:1: including `circle.html` goes in a circle",
+        "pages/missing.html:1: there is no template `nowhere.html`",
+        "the query of collection `broken` does not run: no such column: nope",
+        "warning: the include `items` of collection `list` calls `random`",
+        "6 mistakes",
+    ] {
+        assert!(ran.stdout.contains(named), "{named}: {}", ran.text());
+    }
+    site.edit("site.toml", "[storage]", "[stroage]");
+    let ran = site.run("check");
+    for named in ["`stroage` is not a key", "pages/item.html:1: ", "column: nope", "calls `random`"] {
+        assert!(ran.stdout.contains(named), "{named}: {}", ran.text());
+    }
+}
+
+#[test]
 fn an_unreachable_database_is_one_mistake_among_others() {
     let site = Site::small(2);
     site.write("pages/item.html", "{{ name }");

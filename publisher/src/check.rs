@@ -2,12 +2,12 @@
 
 use edgepress_site::definition::{Collection, Include};
 use edgepress_site::documents::{KeyError, Maker, Reason};
-use edgepress_site::problem::{Level, Problem, Problems};
+use edgepress_site::problem::{Level, Problem};
 use edgepress_site::render::{self, RenderError, Shape};
 use edgepress_store::database::capture::Dialect;
 use edgepress_store::database::{Database, IncludeQuery};
 
-use crate::consumer::impact_of;
+use crate::consumer::impact_of_what_runs;
 use crate::error::{PublishError, whole};
 use crate::impact::{Caution, Impact, Precision, quoted};
 use crate::key::KeyColumns;
@@ -49,7 +49,8 @@ impl Checked {
 }
 
 /// Checks templates, queries and sample rows: a mistake in one does not hide those in the others. `problems`
-/// are those that were found when the site was read; with any, nothing is rendered.
+/// are those that were found when the site was read; with any, nothing is rendered. Nor are documents whose
+/// template has mistakes.
 ///
 /// # Errors
 /// The site's files cannot be read at all.
@@ -61,15 +62,9 @@ pub async fn check(
 ) -> Result<Checked, PublishError> {
     let is_read = problems.is_empty();
     let mut checked = Checked { problems, ..Checked::default() };
-    let prepared = match Prepared::new(source.clone()) {
-        Ok(prepared) => Some(prepared).filter(|_| is_read),
-        Err(PublishError::Site(Problems(problems))) => {
-            let is_elsewhere = |problem: &Problem| is_read || problem.file != source.file;
-            checked.problems.extend(problems.into_iter().filter(is_elsewhere));
-            None
-        }
-        Err(error) => return Err(error),
-    };
+    let (prepared, problems) = Prepared::read(source.clone())?;
+    let is_elsewhere = |problem: &Problem| is_read || problem.file != source.file;
+    checked.problems.extend(problems.into_iter().filter(is_elsewhere));
     let file = source.file.as_str();
     let database = match database {
         Ok(database) => database,
@@ -89,20 +84,22 @@ pub async fn check(
                 continue;
             }
         }
-        if let Some(prepared) = &prepared {
+        if is_read {
             checked.collections += 1;
             samples(&prepared.maker, number, file, database, &mut checked).await?;
         }
     }
-    if let Some(prepared) = prepared.filter(|_| checked.mistakes() == 0) {
-        let impact = impact_of(&prepared, database).await?;
-        checked.impact = impact.explain();
-        if let (Some(capture), Some(consumer)) = (database.capture(), consumer) {
-            let statements = capture.statements(consumer, impact.reads()).await;
-            checked.capture = statements.map_err(PublishError::Database)?;
-        }
-        cautions(&impact, source, &mut checked);
-        deeper(&prepared, database, &mut checked).await?;
+    let impact = impact_of_what_runs(&prepared, database).await?;
+    checked.impact = impact.explain();
+    // What is to be recorded is known once all of the site is right.
+    let capture = database.capture().filter(|_| checked.mistakes() == 0);
+    if let (Some(capture), Some(consumer)) = (capture, consumer) {
+        let statements = capture.statements(consumer, impact.reads()).await;
+        checked.capture = statements.map_err(PublishError::Database)?;
+    }
+    cautions(&impact, source, &mut checked);
+    if is_read {
+        deeper(&prepared, &impact, database, &mut checked).await?;
     }
     Ok(checked)
 }
@@ -156,9 +153,22 @@ fn cautions(impact: &Impact, source: &Source, checked: &mut Checked) {
                 ),
                 "keep the numbers as decimals or integers, such as cents".to_owned(),
             ),
-            Caution::Limited => (
-                format!("{of} has a LIMIT without an ORDER BY, which takes whatever rows come first"),
+            Caution::Limited(clause) => (
+                format!("{of} has a {clause} without an ORDER BY, which takes whatever rows come first"),
                 "write an ORDER BY that leaves no ties".to_owned(),
+            ),
+            Caution::LimitTied(order_by) => (
+                format!(
+                    "{of} takes the first rows by `{order_by}`, which may leave rows tied: any of them may be taken"
+                ),
+                "end the ORDER BY with a column that tells them apart, such as the key".to_owned(),
+            ),
+            Caution::MadeOne(clause, column) => (
+                format!(
+                    "{of} shows `{column}` once by {clause} for values that are equal to the database but print differently: any of them may be shown"
+                ),
+                "show what is the same for all of them, such as lower(…) or round(…), or name the key too"
+                    .to_owned(),
             ),
             Caution::Unordered(function) => (
                 format!("{of} calls `{function}`, which takes rows in whatever order they come"),
@@ -189,6 +199,7 @@ fn line(collection: &Collection, path: &str) -> u32 {
 /// What only the database can tell of queries that run: keys that rows share, includes without an index.
 async fn deeper(
     prepared: &Prepared,
+    impact: &Impact,
     database: &dyn Database,
     checked: &mut Checked,
 ) -> Result<(), PublishError> {
@@ -197,7 +208,8 @@ async fn deeper(
     let snapshot = database.snapshot().await.map_err(PublishError::Database)?;
     let mut reader = Reader::new(snapshot, &progress);
     let dialect = reader.snapshot.catalog().await.map_err(PublishError::Database)?.dialect;
-    for (collection, keys) in source.site.definition.collections.iter().zip(&*prepared.keys) {
+    let collections = source.site.definition.collections.iter().zip(&*prepared.keys);
+    for (collection, keys) in collections.filter(|(of, _)| !impact.broken().contains_key(&of.name)) {
         twins((collection, keys), &source.file, dialect, &mut reader, checked).await?;
         let mut includes: Vec<&Include> = collection.includes.iter().collect();
         while let Some(include) = includes.pop() {
@@ -238,7 +250,8 @@ async fn twins(
         let sql = format!("SELECT {by} FROM ({query}\n) AS edgepress_t GROUP BY {by} HAVING count(*) > 1");
         // The database may call more rows equal than show the same texts: those that do are found by reading.
         let Ok(Some(found)) = reader.keys(&sql, TWINS).await else { continue };
-        let lists = reader.keyed(collection, keys, group, &found).await?;
+        // Rows that cannot be read are no twins; the samples told of them.
+        let Ok(lists) = reader.keyed(collection, keys, group, &found).await else { continue };
         if let Some(row) = lists.iter().find(|list| list.len() > 1).and_then(|list| list.first()) {
             let document = &collection.documents[group.documents[0]];
             let error = KeyError::twice(collection, document, row);
@@ -277,17 +290,16 @@ async fn samples(
         }
         _ => false,
     };
+    let is_right = |document: usize| {
+        let template = collection.documents[document].template.as_ref();
+        template.is_none_or(|template| maker.renderer().contains(template))
+    };
     for row in &mut rows {
-        maker.make(
-            number,
-            row,
-            |_| true,
-            |made| match made {
-                Ok(_) => checked.samples += 1,
-                Err(error) if is_told(&error) => {}
-                Err(error) => failed.push(error),
-            },
-        );
+        maker.make(number, row, is_right, |made| match made {
+            Ok(_) => checked.samples += 1,
+            Err(error) if is_told(&error) => {}
+            Err(error) => failed.push(error),
+        });
     }
     // One document of each kind of mistake: other rows likely have the same.
     failed.sort_by_cached_key(|error| (error.pattern.clone(), error.reason.to_string()));

@@ -96,9 +96,27 @@ impl Known {
 /// # Errors
 /// The database cannot be read, or refuses a query.
 pub async fn impact_of(prepared: &Prepared, database: &dyn Database) -> Result<Arc<Impact>, PublishError> {
-    let mut snapshot = database.snapshot().await.map_err(PublishError::Database)?;
-    let impact = Known::default().impact(&mut *snapshot, prepared).await;
-    impact.map_err(|refused| PublishError::Database(refused.into()))
+    let impact = impact_of_what_runs(prepared, database).await?;
+    match impact.broken().values().next() {
+        Some(message) => Err(PublishError::Database(DatabaseError::Query { message: message.clone() })),
+        None => Ok(impact),
+    }
+}
+
+/// As [`impact_of`], without the collections of which a query does not run.
+pub(crate) async fn impact_of_what_runs(
+    prepared: &Prepared,
+    database: &dyn Database,
+) -> Result<Arc<Impact>, PublishError> {
+    let mut known = Known::default();
+    loop {
+        let mut snapshot = database.snapshot().await.map_err(PublishError::Database)?;
+        match known.impact(&mut *snapshot, prepared).await {
+            Ok(impact) => return Ok(impact),
+            Err(refused) if known.leaves_out(&refused) => {}
+            Err(refused) => return Err(PublishError::Database(refused.into())),
+        }
+    }
 }
 
 /// What records a site's edits, and the name under which the releases in a publisher's bucket consume them.

@@ -36,21 +36,24 @@ impl Prepared {
     /// # Errors
     /// The site has mistakes, or a static file cannot be read.
     pub fn new(source: Source) -> Result<Self, PublishError> {
+        match Self::read(source)? {
+            (prepared, problems) if problems.is_empty() => Ok(prepared),
+            (_, problems) => Err(Problems(problems).into()),
+        }
+    }
+
+    /// Makes a site with mistakes ready as far as it is right: with those templates that are.
+    ///
+    /// # Errors
+    /// A static file cannot be read.
+    pub(crate) fn read(source: Source) -> Result<(Self, Vec<Problem>), PublishError> {
         let (definition, files) = definition(&source)?;
         let mut problems = templates(&source);
-        let maker = match Maker::new(definition, &source.site.templates, Limits::default()) {
-            Ok(maker) => maker,
-            Err(Problems(found)) => {
-                problems.extend(found);
-                return Err(Problems(problems).into());
-            }
-        };
+        let (maker, found) = Maker::read(definition, &source.site.templates, Limits::default());
+        problems.extend(found);
         problems.extend(not_found(&source, &maker));
-        if !problems.is_empty() {
-            return Err(Problems(problems).into());
-        }
         let keys = maker.definition().site.collections.iter().map(KeyColumns::of).collect();
-        Ok(Self { source, maker: Arc::new(maker), keys, files })
+        Ok((Self { source, maker: Arc::new(maker), keys, files }, problems))
     }
 
     /// The site without some of its static files, by their paths.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::definition::{Collection, Document, PAGE, Pages};
 use crate::path::DocPath;
 use crate::pattern::{ExpandError, Pattern};
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 use crate::release::definition::ReleaseDefinition;
 use crate::render::{self, Limits, Page, RenderError, Renderer, Settings};
 use crate::router::{NotOwned, Owner, Router};
@@ -116,15 +116,24 @@ impl Maker {
     /// Gets templates and paths ready. `folder` is how messages call the folder of the templates.
     ///
     /// # Errors
-    /// A template has a mistake, or a static file cannot have its path.
+    /// A template has a mistake.
     pub fn new(definition: ReleaseDefinition, folder: &str, limits: Limits) -> Result<Self, Problems> {
+        match Self::read(definition, folder, limits) {
+            (maker, problems) if problems.is_empty() => Ok(maker),
+            (_, problems) => Err(Problems(problems)),
+        }
+    }
+
+    /// As [`Self::new`], with those templates that are right, whatever is wrong with others.
+    #[must_use]
+    pub fn read(definition: ReleaseDefinition, folder: &str, limits: Limits) -> (Self, Vec<Problem>) {
         let settings =
             Settings { site_name: definition.site.name.clone(), site_url: definition.site.url.clone() };
-        let assets = definition.static_files.clone();
-        let renderer = Renderer::new(folder, &definition.templates, settings, assets, limits)?;
+        let (renderer, problems) =
+            Renderer::read(folder, &definition.templates, &settings, &definition.static_files, limits);
         let static_files = definition.static_files.keys().filter_map(|path| DocPath::new(path).ok());
         let router = Router::new(static_files, &definition.site.collections);
-        Ok(Self { definition, renderer, router, limits })
+        (Self { definition, renderer, router, limits }, problems)
     }
 
     /// What the documents are made with.

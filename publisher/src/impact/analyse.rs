@@ -41,7 +41,7 @@ pub(super) struct Analyser<'a> {
 /// What names in FROM mean besides tables and views.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
-    /// WITH queries by their names in lower case; nothing where a reference is not followed.
+    /// WITH queries by their names, as they are compared; nothing where a reference is not followed.
     pub(super) named: BTreeMap<String, Option<Arc<Named>>>,
     /// Names that mean something else here than where the text at hand was written.
     pub(super) hidden: BTreeSet<String>,
@@ -104,7 +104,7 @@ impl<'a> Analyser<'a> {
             return Err(Coarse::of("its LIMIT holds a subquery"));
         }
         let scope = match with {
-            Some(with) => Self::with(with, scope)?,
+            Some(with) => Self::with(self.dialect(), with, scope)?,
             None => scope.clone(),
         };
         let mut selects = Vec::new();
@@ -121,13 +121,13 @@ impl<'a> Analyser<'a> {
     }
 
     /// The scope within a query that begins with `with`.
-    fn with(with: &With, outer: &Scope) -> Result<Scope, Coarse> {
+    fn with(dialect: Dialect, with: &With, outer: &Scope) -> Result<Scope, Coarse> {
         if with.recursive {
             return Err(Coarse::of("it has WITH RECURSIVE"));
         }
         let mut scope = outer.clone();
         let names: Vec<String> =
-            with.cte_tables.iter().map(|cte| sql::folded(&sql::name(&cte.alias.name))).collect();
+            with.cte_tables.iter().map(|cte| sql::folded(dialect, &sql::name(&cte.alias.name))).collect();
         for name in &names {
             // Itself and those that follow: SQLite lets them be named before they are written.
             if scope.hidden.contains(name) || scope.named.insert(name.clone(), None).is_some() {
@@ -348,7 +348,7 @@ fn outputs(names: &Names<'_>, projection: &[SelectItem]) -> Result<Vec<Output>, 
             {
                 let of = of.0.last().and_then(|part| part.as_ident()).map(sql::name);
                 let is_meant = |factor: &Factor| match (&factor.name, &of) {
-                    (Some(name), Some(of)) => sql::is_same(name, of),
+                    (Some(name), Some(of)) => sql::is_same(names.dialect, name, of),
                     _ => false,
                 };
                 let factor = names.factors.iter().position(is_meant);
@@ -379,7 +379,7 @@ fn star(names: &Names<'_>, factor: usize, is_all: bool, all: &mut Vec<Output>) -
     let Factor { name, columns, .. } = &names.factors[factor];
     for column in columns.iter().filter(|column| !column.is_hidden) {
         let own = sql::quoted(names.dialect, &column.name);
-        let is_joined = is_all && names.using.contains(&sql::folded(&column.name));
+        let is_joined = is_all && names.using.contains(&sql::folded(names.dialect, &column.name));
         if is_joined && names.find(std::slice::from_ref(&own))?.0 != factor {
             continue;
         }
@@ -418,8 +418,9 @@ fn grouping(names: &Names<'_>, group_by: &GroupByExpr, outputs: &[Output]) -> Gr
                     Expr::Identifier(name) => sql::name(name),
                     _ => alias,
                 };
-                let is_meant =
-                    |output: &&Output| output.name.as_ref().is_some_and(|name| sql::is_same(name, &alias));
+                let is_meant = |output: &&Output| {
+                    output.name.as_ref().is_some_and(|name| sql::is_same(names.dialect, name, &alias))
+                };
                 outputs.iter().find(is_meant).map(|output| output.meaning.clone())
             }
         };

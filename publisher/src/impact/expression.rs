@@ -21,7 +21,7 @@ use super::sql::{self, Function};
 pub(super) struct Names<'a> {
     pub(super) dialect: Dialect,
     pub(super) factors: &'a [Factor],
-    /// Columns that USING made one of, in lower case.
+    /// Columns that USING made one of, as they are compared.
     pub(super) using: &'a BTreeSet<String>,
 }
 
@@ -60,7 +60,7 @@ impl Names<'_> {
         let column = sql::name(column);
         let is_meant = |factor: &Factor| match (&qualifier, &factor.name) {
             (None, _) => true,
-            (Some(qualifier), Some(name)) => sql::is_same(qualifier, name),
+            (Some(qualifier), Some(name)) => sql::is_same(self.dialect, qualifier, name),
             (Some(_), None) => false,
         };
         let mut found = Vec::new();
@@ -69,13 +69,19 @@ impl Names<'_> {
             // Unqualified, a row's number is known only where there is one table.
             let may_be_hidden = qualifier.is_some() || self.factors.len() == 1;
             let own = own.filter(|(_, own)| !own.is_hidden || may_be_hidden);
-            found
-                .extend(own.filter(|(_, own)| sql::is_same(&own.name, &column)).map(|(own, _)| (index, own)));
+            found.extend(
+                own.filter(|(_, own)| sql::is_same(self.dialect, &own.name, &column))
+                    .map(|(own, _)| (index, own)),
+            );
         }
         match *found {
             [one] => Ok(one),
             // The leftmost of those that USING made one: joins that may set it to NULL are refused.
-            [first, ..] if qualifier.is_none() && self.using.contains(&sql::folded(&column)) => Ok(first),
+            [first, ..]
+                if qualifier.is_none() && self.using.contains(&sql::folded(self.dialect, &column)) =>
+            {
+                Ok(first)
+            }
             _ => Err(unknown_name(parts)),
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct From<'s, 'a> {
     pub(super) analyser: &'s mut Analyser<'a>,
     pub(super) scope: &'s Scope,
     pub(super) factors: Vec<Factor>,
-    /// Columns that USING made one of, in lower case.
+    /// Columns that USING made one of, as they are compared.
     pub(super) using: BTreeSet<String>,
 }
 
@@ -135,10 +135,11 @@ impl From<'_, '_> {
     fn using(&mut self, column: &ObjectName, left: Range<usize>, right: Range<usize>) -> Result<(), Coarse> {
         let [part] = &*column.0 else { return Err(Coarse::of("its USING is not followed")) };
         let name = part.as_ident().map(sql::name).unwrap_or_default();
+        let dialect = self.analyser.dialect();
         for side in [left, right] {
             let mut found = false;
             for factor in &self.factors[side] {
-                for own in factor.columns.iter().filter(|own| sql::is_same(&own.name, &name)) {
+                for own in factor.columns.iter().filter(|own| sql::is_same(dialect, &own.name, &name)) {
                     found = true;
                     if !own.loose.is_comparable() {
                         let why =
@@ -151,7 +152,7 @@ impl From<'_, '_> {
                 return Err(Coarse::of(format!("what `{name}` means is not known")));
             }
         }
-        self.using.insert(sql::folded(&name));
+        self.using.insert(sql::folded(dialect, &name));
         Ok(())
     }
 
@@ -197,7 +198,7 @@ impl From<'_, '_> {
         };
         let called = alias_name(alias)?.unwrap_or_else(|| own.clone());
         if schema.is_none() {
-            let folded = sql::folded(&own);
+            let folded = sql::folded(self.analyser.dialect(), &own);
             match self.scope.named.get(&folded) {
                 Some(Some(named)) => return self.with_query(called, &Arc::clone(named)),
                 Some(None) => {
@@ -243,7 +244,7 @@ impl From<'_, '_> {
             .map(|own| column(&own.name, own.is_bytewise || is_made(Mistake::Bytes), false))
             .collect();
         for number in sql::row_numbers(self.analyser.dialect()) {
-            if !columns.iter().any(|own| sql::is_same(&own.name, number)) {
+            if !columns.iter().any(|own| sql::is_same(self.analyser.dialect(), &own.name, number)) {
                 columns.push(column(number, true, true));
             }
         }

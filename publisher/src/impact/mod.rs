@@ -9,6 +9,7 @@ mod analyse;
 mod expression;
 mod facts;
 mod joins;
+mod order;
 mod plan;
 mod shape;
 mod sql;

@@ -48,8 +48,12 @@ pub(crate) enum Caution {
     Random(String),
     /// It calls this aggregate function on floating-point numbers.
     Float(String),
-    /// It takes some of its rows in no order.
-    Limited,
+    /// With this clause it takes some of its rows, in no order.
+    Limited(&'static str),
+    /// It takes the first of its rows in this order, which leaves rows tied.
+    LimitTied(String),
+    /// With this clause it shows one of several values of this column that are equal, and print differently.
+    MadeOne(&'static str, String),
     /// It calls this aggregate function, whose result depends on the order of rows.
     Unordered(String),
     /// This order leaves rows tied.
@@ -122,6 +126,7 @@ impl Plan {
             }
         }
         plan.see(catalog);
+        plan.history(catalog, &ordered(asked.query, asked.order_by));
         if let Some(order_by) = asked.order_by
             && plan.is_tied(catalog, order_by, asked.keys)
         {
@@ -142,14 +147,14 @@ impl Plan {
         let is_fixed = |column: &String| {
             let of = |output: &&Output| match &output.meaning {
                 Ok(Meaning { column: Some((_, own)), .. }) => {
-                    branch.factors[0].columns[*own].name.eq_ignore_ascii_case(column)
+                    sql::is_same(catalog.dialect, &branch.factors[0].columns[*own].name, column)
                 }
                 _ => false,
             };
             let names = branch.outputs.iter().filter(of).filter_map(|output| output.name.as_deref());
             let is_named = |name: &str| {
                 let all = named.iter().map(String::as_str).chain(on.iter().copied());
-                all.into_iter().any(|known| sql::is_same(known, name))
+                all.into_iter().any(|known| sql::is_same(catalog.dialect, known, name))
             };
             names.into_iter().any(is_named)
         };
@@ -168,6 +173,7 @@ impl Plan {
         read.unknown.extend(own.unknown);
         read.routines.extend(own.routines);
         read.starred.extend(own.starred);
+        read.cautions.extend(own.cautions);
         for (table, names) in own.columns {
             read.columns.entry(table).or_default().extend(names);
         }
@@ -187,8 +193,9 @@ impl Plan {
             let facts = &catalog.tables[table];
             let names = read.columns.get(table);
             let is_starred = read.starred.contains(table);
-            let is_read =
-                |name: &str| is_starred || names.is_some_and(|names| names.contains(&sql::folded(name)));
+            let is_read = |name: &str| {
+                is_starred || names.is_some_and(|names| names.contains(&sql::folded(catalog.dialect, name)))
+            };
             self.columns(table, facts, is_read);
         }
         self.views.clone_from(&read.views);
@@ -219,7 +226,9 @@ impl Plan {
         for (table, number) in &read.numbers {
             let lacks = |table: &Table| {
                 let columns = catalog.tables.get(table).map(|facts| &facts.columns);
-                columns.is_some_and(|columns| !columns.iter().any(|own| sql::is_same(&own.name, number)))
+                columns.is_some_and(|columns| {
+                    !columns.iter().any(|own| sql::is_same(catalog.dialect, &own.name, number))
+                })
             };
             let tables: Vec<Table> = match table {
                 Some(table) => vec![table.clone()],
@@ -246,8 +255,8 @@ impl Plan {
         };
         let is_view = |table: &&Table| catalog.views.contains_key(*table);
         self.views = listed.iter().filter(is_view).cloned().collect();
-        let text = sql::folded(&ordered(asked.query, asked.order_by));
-        for name in catalog.routines.iter().filter(|name| text.contains(&sql::folded(name))) {
+        let text = ordered(asked.query, asked.order_by).to_ascii_lowercase();
+        for name in catalog.routines.iter().filter(|name| text.contains(&name.to_ascii_lowercase())) {
             self.unseen.insert(format!("{name}()"), ROUTINE.to_owned());
         }
         let is_numbered = sql::row_numbers(catalog.dialect).iter().any(|number| text.contains(number));
@@ -288,6 +297,26 @@ impl Plan {
             if let Some(why) = why {
                 self.unseen.insert(table.name.clone(), why);
             }
+        }
+    }
+
+    /// Rows of a table's history go without a trigger, and those that are current get their times from the server.
+    fn history(&mut self, catalog: &Catalog, query: &str) {
+        let views = self.views.iter().map(|view| catalog.views[view].query.as_str());
+        let Some(word) =
+            std::iter::once(query).chain(views).find_map(|text| sql::of_history(catalog.dialect, text))
+        else {
+            return;
+        };
+        let is_column = |table: &Table| {
+            let columns = catalog.tables.get(table).map(|facts| &facts.columns);
+            columns.is_some_and(|columns| {
+                columns.iter().any(|own| sql::is_same(catalog.dialect, &own.name, word))
+            })
+        };
+        if !self.reads.keys().any(is_column) {
+            let why = format!("the query reads its history (`{word}`), which changes without a trigger");
+            self.unseen.extend(self.reads.keys().map(|table| (table.name.clone(), why.clone())));
         }
     }
 

@@ -63,17 +63,17 @@ fn words(dialect: Dialect) -> &'static dyn sqlparser::dialect::Dialect {
     }
 }
 
-/// Names are compared here without regard to case, which says too much where the database tells them apart:
-/// only a WITH query and a table may be taken for each other by that.
+/// Names of MariaDB's and MySQL's are compared without regard to case, which says too much where the server tells
+/// them apart: only a WITH query and a table may be taken for each other by that.
 fn check_names(dialect: Dialect, query: &Query) -> Result<(), Coarse> {
-    if dialect == Dialect::Sqlite {
+    if dialect != Dialect::Mysql {
         return Ok(());
     }
     let mut names = FromNames::default();
     if let ControlFlow::Break(coarse) = walk(query, &mut names) {
         return Err(coarse);
     }
-    let is_alike = |one: &String, other: &String| one != other && is_same(one, other);
+    let is_alike = |one: &String, other: &String| one != other && is_same(dialect, one, other);
     match names
         .with
         .iter()
@@ -214,14 +214,21 @@ pub(super) fn name(ident: &Ident) -> String {
     unescaped(&ident.value, ident.quote_style)
 }
 
-/// A name as it is compared, by everybody as SQLite does it: the case of ASCII letters is nothing.
-pub(super) fn folded(name: &str) -> String {
-    name.to_ascii_lowercase()
+/// A name as it is compared: in a parsed query of PostgreSQL's byte for byte, elsewhere without regard to the
+/// case of ASCII letters.
+pub(super) fn folded(dialect: Dialect, name: &str) -> String {
+    match dialect {
+        Dialect::Postgres => name.to_owned(),
+        Dialect::Sqlite | Dialect::Mysql => name.to_ascii_lowercase(),
+    }
 }
 
 /// Whether two names are the same one.
-pub(super) fn is_same(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other)
+pub(super) fn is_same(dialect: Dialect, one: &str, other: &str) -> bool {
+    match dialect {
+        Dialect::Postgres => one == other,
+        Dialect::Sqlite | Dialect::Mysql => one.eq_ignore_ascii_case(other),
+    }
 }
 
 /// An identifier for a name.
@@ -262,6 +269,16 @@ pub(super) fn row_numbers(dialect: Dialect) -> &'static [&'static str] {
     }
 }
 
+/// The word by which a query reads the history of tables WITH SYSTEM VERSIONING, if it does.
+pub(super) fn of_history(dialect: Dialect, text: &str) -> Option<&'static str> {
+    let words: &[&str] = match dialect {
+        Dialect::Mysql => &["system_time", "row_start", "row_end"],
+        Dialect::Sqlite | Dialect::Postgres => &[],
+    };
+    let text = text.to_ascii_lowercase();
+    words.iter().find(|word| text.contains(**word)).copied()
+}
+
 /// Whether a name in FROM that is no table is a function of its arguments alone.
 pub(super) fn is_pure_table(dialect: Dialect, name: &str) -> bool {
     let known = match dialect {
@@ -269,7 +286,7 @@ pub(super) fn is_pure_table(dialect: Dialect, name: &str) -> bool {
         Dialect::Postgres => POSTGRES_TABLES,
         Dialect::Mysql => "",
     };
-    known.split_ascii_whitespace().any(|known| is_same(known, name))
+    known.split_ascii_whitespace().any(|known| is_same(dialect, known, name))
 }
 
 /// Whether the whole row of a table stands where its name does.
@@ -298,7 +315,7 @@ pub(super) fn loses_types(dialect: Dialect) -> bool {
 
 /// What a built-in function does, called with so many arguments; nothing if it is not known.
 pub(super) fn function(dialect: Dialect, name: &str, arguments: usize) -> Option<Function> {
-    let name = folded(name);
+    let name = folded(dialect, name);
     let is_in = |list: &str| list.split_ascii_whitespace().any(|known| known == name);
     let (pure, aggregate, clock) = match dialect {
         Dialect::Sqlite => (SQLITE_PURE, SQLITE_AGGREGATE, SQLITE_CLOCK),

@@ -8,14 +8,14 @@ use std::ops::ControlFlow;
 use edgepress_store::database::capture::{Catalog, Dialect, Table};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, JoinConstraint,
-    ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
-    TableWithJoins, Visitor,
+    ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins,
+    Visitor,
 };
 
 use super::analyse::Scope;
 use super::expression::{called, is_of_now};
 use super::plan::Caution;
-use super::{Coarse, sql};
+use super::{Coarse, order, sql};
 
 /// What a query reads.
 #[derive(Debug, Clone, Default)]
@@ -34,9 +34,9 @@ pub(super) struct Read {
     pub(super) is_incomplete: bool,
     /// Tables of which all columns are read.
     pub(super) starred: BTreeSet<Table>,
-    /// Names, in lower case, that may mean columns of a table.
+    /// Names, as they are compared, that may mean columns of a table.
     pub(super) columns: BTreeMap<Table, BTreeSet<String>>,
-    /// Pseudo columns that number rows, in lower case, by their tables; by none if it is not said.
+    /// Pseudo columns that number rows, as they are compared, by their tables; by none if it is not said.
     pub(super) numbers: BTreeSet<(Option<Table>, String)>,
 }
 
@@ -67,7 +67,7 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
             Some(table) => add_found(catalog, table, read),
             None => {
                 let own = last(name);
-                if !names.with.contains(&sql::folded(&own)) {
+                if !names.with.contains(&sql::folded(catalog.dialect, &own)) {
                     read.unknown.insert(own);
                 }
             }
@@ -75,11 +75,12 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
     }
     let tables = names.relations.iter().filter_map(|name| catalog.tables.get(find(catalog, name)?));
     let floats = tables.flat_map(|facts| facts.columns.iter().filter(|column| column.is_float));
-    let floats: BTreeSet<String> = floats.map(|column| sql::folded(&column.name)).collect();
+    let floats: BTreeSet<String> = floats.map(|column| sql::folded(catalog.dialect, &column.name)).collect();
     let is_summed = |(_, columns): &&(String, BTreeSet<String>)| !columns.is_disjoint(&floats);
     let sums = names.sums.iter().filter(is_summed).map(|(name, _)| Caution::Float(name.clone()));
     read.cautions.extend(sums.chain(names.cautions));
-    let is_called = |routine: &&String| names.functions.contains(&sql::folded(routine));
+    read.cautions.append(&mut order::cautions(catalog, query));
+    let is_called = |routine: &&String| names.functions.contains(&sql::folded(catalog.dialect, routine));
     read.routines.extend(catalog.routines.iter().filter(is_called).cloned());
     if sql::has_whole_rows(catalog.dialect) {
         let whole = names.called.iter().filter(|(called, _)| names.unqualified.contains(called));
@@ -106,7 +107,7 @@ fn add(catalog: &Catalog, query: &Query, read: &mut Read) {
     read.numbers.extend(numbers.map(|number| (None, number.clone())));
 }
 
-fn find<'c>(catalog: &'c Catalog, name: &ObjectName) -> Option<&'c Table> {
+pub(super) fn find<'c>(catalog: &'c Catalog, name: &ObjectName) -> Option<&'c Table> {
     let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(sql::name)).collect();
     match parts.as_deref() {
         Some([name]) => catalog.find(None, name),
@@ -115,7 +116,7 @@ fn find<'c>(catalog: &'c Catalog, name: &ObjectName) -> Option<&'c Table> {
     }
 }
 
-fn last(name: &ObjectName) -> String {
+pub(super) fn last(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map(sql::name).unwrap_or_default()
 }
 
@@ -132,22 +133,23 @@ fn add_found(catalog: &Catalog, table: &Table, read: &mut Read) {
     }
 }
 
+/// The names in a query, as they are compared.
 struct Names {
     relations: Vec<ObjectName>,
-    /// Names of WITH queries, in lower case.
+    /// Names of WITH queries.
     with: BTreeSet<String>,
-    /// What tables are called where they stand in FROM, in lower case.
+    /// What tables are called where they stand in FROM.
     called: Vec<(String, ObjectName)>,
     starred: Vec<ObjectName>,
-    /// Columns with what qualifies them, all in lower case.
+    /// Columns with what qualifies them.
     qualified: BTreeSet<(String, String)>,
-    /// Columns without, in lower case.
+    /// Columns without.
     unqualified: BTreeSet<String>,
-    /// Functions, in lower case.
+    /// Functions.
     functions: BTreeSet<String>,
     dialect: Dialect,
     cautions: BTreeSet<Caution>,
-    /// Functions that add up, and the names of columns, both in lower case, in what they add.
+    /// Functions that add up, and the names of columns in what they add.
     sums: Vec<(String, BTreeSet<String>)>,
     /// Whether there are floating-point numbers: written so, or made by a cast.
     has_floats: bool,
@@ -163,30 +165,22 @@ impl Visitor for Names {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Coarse> {
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.with.extend(with.map(|cte| sql::folded(&sql::name(&cte.alias.name))));
-        if (query.limit_clause.is_some() || query.fetch.is_some()) && query.order_by.is_none() {
-            // Of rows that all show the same, any will do.
-            let shows = |item: &SelectItem| !matches!(item, SelectItem::UnnamedExpr(Expr::Value(_)));
-            match &*query.body {
-                SetExpr::Select(select) if !select.projection.iter().any(shows) => {}
-                _ => drop(self.cautions.insert(Caution::Limited)),
-            }
-        }
+        self.with.extend(with.map(|cte| sql::folded(self.dialect, &sql::name(&cte.alias.name))));
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Coarse> {
         let mut called = Vec::new();
-        let using = &mut self.unqualified;
+        let (dialect, using) = (self.dialect, &mut self.unqualified);
         let is_natural =
-            select.from.iter().fold(false, |is, tables| in_from(tables, &mut called, using) | is);
+            select.from.iter().fold(false, |is, tables| in_from(dialect, tables, &mut called, using) | is);
         for item in &select.projection {
             match item {
                 SelectItem::Wildcard(_) => {
                     self.starred.extend(called.iter().map(|(_, name)| name.clone()));
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(of), _) => {
-                    let of = sql::folded(&last(of));
+                    let of = sql::folded(self.dialect, &last(of));
                     let meant = called.iter().filter(|(called, _)| *called == of);
                     self.starred.extend(meant.map(|(_, name)| name.clone()));
                 }
@@ -213,14 +207,14 @@ impl Visitor for Names {
                 return ControlFlow::Continue(());
             }
             Expr::Function(call) => {
-                self.functions.insert(sql::folded(&last(&call.name)));
+                self.functions.insert(sql::folded(self.dialect, &last(&call.name)));
                 self.whole_rows(call);
                 self.caution(call);
                 return ControlFlow::Continue(());
             }
             _ => return ControlFlow::Continue(()),
         };
-        let mut parts = parts.iter().rev().map(|part| sql::folded(&sql::name(part)));
+        let mut parts = parts.iter().rev().map(|part| sql::folded(self.dialect, &sql::name(part)));
         match (parts.next(), parts.next()) {
             (Some(name), Some(qualifier)) => drop(self.qualified.insert((qualifier, name))),
             (Some(name), None) => drop(self.unqualified.insert(name)),
@@ -250,7 +244,7 @@ impl Names {
     /// What the owner should know of a function.
     fn caution(&mut self, call: &Function) {
         let dialect = self.dialect;
-        let name = sql::folded(&last(&call.name));
+        let name = sql::folded(self.dialect, &last(&call.name));
         if called(dialect, call) == Some(sql::Function::Clock) {
             if is_of_now(call, &name) {
                 self.cautions.insert(Caution::Clock(name.clone()));
@@ -287,7 +281,7 @@ impl Names {
         let FunctionArguments::List(list) = &call.args else { return };
         for argument in &list.args {
             if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(of)) = argument {
-                self.unqualified.insert(sql::folded(&last(of)));
+                self.unqualified.insert(sql::folded(self.dialect, &last(of)));
             }
         }
     }
@@ -295,17 +289,18 @@ impl Names {
 
 /// Gathers the tables that stand in FROM, not in queries there, and the columns that USING names; whether
 /// some are joined by the names of their columns.
-fn in_from(
+pub(super) fn in_from(
+    dialect: Dialect,
     tables: &TableWithJoins,
     called: &mut Vec<(String, ObjectName)>,
     using: &mut BTreeSet<String>,
 ) -> bool {
-    let mut is_natural = in_factor(&tables.relation, called, using);
+    let mut is_natural = in_factor(dialect, &tables.relation, called, using);
     for join in &tables.joins {
-        is_natural |= in_factor(&join.relation, called, using);
+        is_natural |= in_factor(dialect, &join.relation, called, using);
         match super::joins::sides(&join.join_operator).map(|(_, constraint)| constraint) {
             Some(JoinConstraint::Using(columns)) => {
-                using.extend(columns.iter().map(|column| sql::folded(&last(column))));
+                using.extend(columns.iter().map(|column| sql::folded(dialect, &last(column))));
             }
             Some(JoinConstraint::On(_) | JoinConstraint::None) => {}
             // What is not followed may be anything.
@@ -316,6 +311,7 @@ fn in_from(
 }
 
 fn in_factor(
+    dialect: Dialect,
     factor: &TableFactor,
     called: &mut Vec<(String, ObjectName)>,
     using: &mut BTreeSet<String>,
@@ -323,10 +319,10 @@ fn in_factor(
     match factor {
         TableFactor::Table { name, alias, .. } => {
             let own = alias.as_ref().map_or_else(|| last(name), |alias| sql::name(&alias.name));
-            called.push((sql::folded(&own), name.clone()));
+            called.push((sql::folded(dialect, &own), name.clone()));
             false
         }
-        TableFactor::NestedJoin { table_with_joins, .. } => in_from(table_with_joins, called, using),
+        TableFactor::NestedJoin { table_with_joins, .. } => in_from(dialect, table_with_joins, called, using),
         _ => false,
     }
 }

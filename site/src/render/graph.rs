@@ -106,11 +106,17 @@ impl<'t> Graph<'t> {
         self.files[file].scan.edges.iter().filter(move |edge| edge.from == unit)
     }
 
-    /// Everything that is wrong with the graph.
-    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+    /// Everything that is wrong with the graph. Templates that were `left_out` have mistakes of their own, which
+    /// were told: that others need them is none.
+    pub(super) fn check(&self, left_out: &BTreeSet<&str>, problems: &mut Vec<Problem>) {
+        let may_be_left_out = |to: &Target| match to {
+            Target::Extends(name) | Target::Include(name) => left_out.contains(name.as_str()),
+            Target::Component(_) => !left_out.is_empty(),
+            Target::Super => true,
+        };
         for (file, File { scan, .. }) in self.files.iter().enumerate() {
             for edge in &scan.edges {
-                if edge.to != Target::Super && self.target(&edge.to).is_none() {
+                if self.target(&edge.to).is_none() && !may_be_left_out(&edge.to) {
                     problems.push(self.missing(file, edge));
                 }
             }

@@ -5,40 +5,99 @@
 //! checks of the rewritten text. A template that we cannot read although Tera can is refused: it would
 //! be neither strict nor bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tera::{ErrorKind, Tera};
 
 use super::emit::{Emitted, Plan, emit};
 use super::filters::{self, FILTERS, FUNCTIONS, TESTS};
 use super::graph::{File, Graph};
-use super::scan::{Call, Callee, line, scan};
+use super::scan::{Call, Callee, Edge, Target, line, scan};
 use super::{Assets, Limits, Renderer, Settings, Template, builtin, context, meter, undefined};
 use crate::nearest::did_you_mean;
-use crate::problem::{Problem, Problems};
+use crate::problem::Problem;
 
 /// Templates whose output is escaped.
 const ESCAPED: [&str; 7] = [".html", ".htm", ".xml", ".svg", ".xhtml", ".rss", ".atom"];
 
+/// Reads all templates: those that are right are ready to render, whatever is wrong with the others.
 pub(super) fn load(
     folder: &str,
     templates: &BTreeMap<String, String>,
-    settings: Settings,
-    assets: Assets,
+    settings: &Settings,
+    assets: &Assets,
     limits: Limits,
-) -> Result<Renderer, Problems> {
-    let files = read(folder, templates)?;
-    let mut problems = Vec::new();
-    let graph = Graph::new(folder, &files, &mut problems);
-    graph.check(&mut problems);
-    refuse_if_any(problems)?;
+) -> (Renderer, Vec<Problem>) {
+    let (mut files, mut problems) = read(folder, templates);
+    loop {
+        let left_out = templates.keys().filter(|name| !files.iter().any(|file| file.name == *name));
+        let left_out = left_out.map(String::as_str).collect();
+        let before = (problems.len(), files.len());
+        let graph = Graph::new(folder, &files, &mut problems);
+        graph.check(&left_out, &mut problems);
+        keep_right(folder, &mut files, &problems);
+        if before != (problems.len(), files.len()) {
+            continue;
+        }
+        match compile(folder, &files, (settings, assets)) {
+            Ok((tera, mut known)) => {
+                for File { name, scan, .. } in files {
+                    if let Some(template) = known.get_mut(name) {
+                        template.units = scan.units;
+                    }
+                }
+                let Settings { site_name, site_url } = settings.clone();
+                let site = context::map([("name", site_name.into()), ("url", site_url.into())]);
+                let renderer = Renderer { tera, folder: folder.to_owned(), limits, site, templates: known };
+                return (renderer, problems);
+            }
+            Err(found) => {
+                problems.extend(found);
+                keep_right(folder, &mut files, &problems);
+                if files.len() == before.1 {
+                    // Whose mistake it is was not said.
+                    files.clear();
+                }
+            }
+        }
+    }
+}
 
+/// Leaves out templates that have mistakes, and those that need one that is left out.
+fn keep_right(folder: &str, files: &mut Vec<File<'_>>, problems: &[Problem]) {
+    let wrong: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
+    files.retain(|file| !wrong.contains(&*format!("{folder}/{}", file.name)));
+    loop {
+        let names: BTreeSet<&str> = files.iter().map(|file| file.name).collect();
+        let units = files.iter().flat_map(|file| &file.scan.units);
+        let components: BTreeSet<String> = units.filter_map(|unit| unit.component.clone()).collect();
+        let is_there = |edge: &Edge| match &edge.to {
+            Target::Extends(name) | Target::Include(name) => names.contains(name.as_str()),
+            Target::Component(name) => components.contains(name),
+            Target::Super => true,
+        };
+        let before = files.len();
+        files.retain(|file| file.scan.edges.iter().all(is_there));
+        if files.len() == before {
+            return;
+        }
+    }
+}
+
+/// Tera with these templates, which need no others, as they are rewritten; and what stays known of them.
+fn compile(
+    folder: &str,
+    files: &[File<'_>],
+    (settings, assets): (&Settings, &Assets),
+) -> Result<(Tera, BTreeMap<String, Template>), Vec<Problem>> {
     let mut tera = Tera::default();
     tera.autoescape_on(ESCAPED);
     meter::register(&mut tera);
     builtin::register(&mut tera);
-    filters::register(&mut tera, &settings, assets);
-    let size = |name: &str| templates.get(name).map_or(0, String::len);
+    filters::register(&mut tera, settings, assets.clone());
+    let sizes: BTreeMap<&str, usize> = files.iter().map(|file| (file.name, file.source.len())).collect();
+    let size = |name: &str| sizes.get(name).copied().unwrap_or_default();
+    let graph = Graph::new(folder, files, &mut Vec::new());
     let captured = graph.captured();
     let mut known = BTreeMap::new();
     let mut texts = Vec::new();
@@ -56,23 +115,12 @@ pub(super) fn load(
         texts.push((*name, text));
         first += scan.uses.len();
     }
-    tera.add_raw_templates(texts).map_err(|error| Problems(explain(folder, error.kind())))?;
-    for File { name, scan, .. } in files {
-        if let Some(template) = known.get_mut(name) {
-            template.units = scan.units;
-        }
-    }
-    let Settings { site_name, site_url } = settings;
-    let site = context::map([("name", site_name.into()), ("url", site_url.into())]);
-    Ok(Renderer { tera, folder: folder.to_owned(), limits, site, templates: known })
+    tera.add_raw_templates(texts).map_err(|error| explain(folder, error.kind()))?;
+    Ok((tera, known))
 }
 
-fn refuse_if_any(problems: Vec<Problem>) -> Result<(), Problems> {
-    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
-}
-
-/// Reads each template by itself.
-fn read<'t>(folder: &str, templates: &'t BTreeMap<String, String>) -> Result<Vec<File<'t>>, Problems> {
+/// Reads each template by itself: those that can be read, and what is wrong with any.
+fn read<'t>(folder: &str, templates: &'t BTreeMap<String, String>) -> (Vec<File<'t>>, Vec<Problem>) {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     let mut parser = Tera::default();
     // Extends itself: after parsing, Tera refuses both templates and keeps neither.
@@ -98,7 +146,7 @@ fn read<'t>(folder: &str, templates: &'t BTreeMap<String, String>) -> Result<Vec
         problems.extend(mistaken(&scan.calls, &place, source));
         files.push(File { name, source, scan });
     }
-    refuse_if_any(problems).map(|()| files)
+    (files, problems)
 }
 
 fn syntax_problem(place: String, report: &tera::ReportError) -> Problem {

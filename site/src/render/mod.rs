@@ -37,7 +37,7 @@ pub use self::meter::Limits;
 use self::meter::{Failure, Output};
 pub use self::names::{Shape, lacking};
 use self::scan::Unit;
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 use crate::row::Row;
 use crate::version::Version;
 
@@ -127,10 +127,25 @@ impl Renderer {
     pub fn new(
         folder: &str,
         templates: &BTreeMap<String, String>,
-        settings: Settings,
-        assets: Assets,
+        settings: &Settings,
+        assets: &Assets,
         limits: Limits,
     ) -> Result<Self, Problems> {
+        match Self::read(folder, templates, settings, assets, limits) {
+            (renderer, problems) if problems.is_empty() => Ok(renderer),
+            (_, problems) => Err(Problems(problems)),
+        }
+    }
+
+    /// As [`Self::new`], with those templates that are right, whatever is wrong with others.
+    #[must_use]
+    pub fn read(
+        folder: &str,
+        templates: &BTreeMap<String, String>,
+        settings: &Settings,
+        assets: &Assets,
+        limits: Limits,
+    ) -> (Self, Vec<Problem>) {
         load::load(folder, templates, settings, assets, limits)
     }
 

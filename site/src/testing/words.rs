@@ -134,7 +134,7 @@ pub fn fuzz_template(data: &[u8]) {
         .collect();
     let settings = Settings { site_name: "Fuzz".to_owned(), site_url: "https://fuzz.example".to_owned() };
     let assets = [("/style.css".to_owned(), Version::of(b"p{}"))].into();
-    let renderer = match Renderer::new("pages", &templates, settings, assets, LIMITS) {
+    let renderer = match Renderer::new("pages", &templates, &settings, &assets, LIMITS) {
         Ok(renderer) => renderer,
         Err(problems) => return assert!(!problems.to_string().is_empty()),
     };

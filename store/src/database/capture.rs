@@ -49,6 +49,8 @@ pub struct Column {
     pub name: String,
     /// Whether two of its values are equal in SQL only if they are the same bytes of the same type.
     pub is_bytewise: bool,
+    /// Whether values that are equal in SQL are known to print differently: in case, accents, digits.
+    pub prints_apart: bool,
     /// Whether its values are floating-point numbers, whose sum depends on their order.
     pub is_float: bool,
     /// Whether it is computed whenever it is read, by what may fail: then a trigger that read it could fail

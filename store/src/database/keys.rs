@@ -41,9 +41,16 @@ pub(super) fn hand_out(mut lists: Vec<Option<Vec<Row>>>, wanted: &[Option<usize>
     wanted.iter().map(|ordinal| ordinal.map_or_else(Vec::new, &mut give)).collect()
 }
 
-pub(super) fn check_names(columns: &Columns) -> Result<(), DatabaseError> {
+/// The column of a name: the one of exactly this name, or else one that differs in case alone.
+pub(super) fn place(columns: &Columns, name: &str) -> Option<usize> {
+    let exactly = columns.iter().position(|column| &**column == name);
+    exactly.or_else(|| columns.iter().position(|column| column.eq_ignore_ascii_case(name)))
+}
+
+/// Refuses columns whose names are ours, or the same to the database, as `is_same` tells.
+pub(super) fn check_names(columns: &Columns, is_same: fn(&str, &str) -> bool) -> Result<(), DatabaseError> {
     for (index, column) in columns.iter().enumerate() {
-        if columns[..index].iter().any(|other| other.eq_ignore_ascii_case(column)) {
+        if columns[..index].iter().any(|other| is_same(other, column)) {
             return Err(refused(format!(
                 "the query has two columns called `{column}`: give one an alias with AS"
             )));
@@ -66,7 +73,7 @@ pub(super) fn check_keys(
         return Err(refused("an include that is asked for parents needs `on`"));
     }
     for name in on {
-        if !columns.iter().any(|column| column.eq_ignore_ascii_case(name)) {
+        if place(columns, name).is_none() {
             let columns: Vec<&str> = columns.iter().map(|column| &**column).collect();
             let columns = columns.join(", ");
             return Err(refused(format!(

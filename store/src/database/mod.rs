@@ -13,6 +13,7 @@ mod postgres;
 pub mod servers;
 mod sqlite;
 mod text;
+mod url;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

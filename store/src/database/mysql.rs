@@ -27,7 +27,7 @@ use sqlx::{
 };
 
 use self::include::Joined;
-use self::open::{Opened, is_refused, message};
+use self::open::{Opened, is_refused, located, message};
 use self::text::{order_terms, single_select};
 use self::types::{Described, Kind, Sent};
 use self::version::Versions;
@@ -127,11 +127,14 @@ impl MysqlSnapshot {
         }
         let connection = &mut *self.transaction;
         let nothing = sqlx::raw_sql(AssertSqlSafe(wrap::nothing(query))).fetch_one(&mut *connection).await;
-        let nothing = nothing.map_err(|error| duplicate_name(&error).unwrap_or_else(|| failed(error)))?;
+        let refused = |error: sqlx::Error| {
+            duplicate_name(&error).unwrap_or_else(|| failure(is_refused(&error), located(&error)))
+        };
+        let nothing = nothing.map_err(refused)?;
         let names = || nothing.columns().iter().map(|column| column.name());
         let columns: Columns = names().map(Arc::from).collect();
         if is_site {
-            check_names(&columns)?;
+            check_names(&columns, str::eq_ignore_ascii_case)?;
         }
         let collations = AssertSqlSafe(wrap::collations(query, names()));
         let collations = sqlx::raw_sql(collations).fetch_one(&mut *connection).await.map_err(failed)?;

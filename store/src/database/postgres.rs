@@ -42,7 +42,7 @@ use self::open::{Location, code, is_lock_missed, is_refused, located, message};
 use self::types::{Form, Type};
 use self::wrap::{BEFORE_CHECKED, Described, Include};
 use super::capture::{Capture, Catalog, Changes, Keys, Reads, Reference, Seen, Table};
-use super::keys::{check_keys, check_names, distinct_keys, failure, hand_out, refused};
+use super::keys::{check_keys, check_names, distinct_keys, failure, hand_out, place, refused};
 use super::{Database, DatabaseError, IncludeQuery, Order, Rows, Snapshot};
 
 /// Rows of one batch at most,
@@ -343,7 +343,7 @@ impl PostgresSnapshot {
         let row = self.described_row(query).await?.ok_or_else(|| refused("the query gives no columns"))?;
         let columns: Columns = row.columns().iter().map(|column| Arc::from(column.name())).collect();
         if is_checked {
-            check_names(&columns)?;
+            check_names(&columns, str::eq)?;
         }
         if columns.is_empty() {
             return Err(refused("the query has no columns: select one"));
@@ -392,7 +392,7 @@ impl PostgresSnapshot {
 /// The types of an include's `on`.
 fn key_types(on: &[&str], described: &Described) -> Result<Vec<Type>, DatabaseError> {
     let kind = |name: &&str| {
-        let place = described.columns.iter().position(|column| column.eq_ignore_ascii_case(name));
+        let place = place(&described.columns, name);
         let kind = &described.types[place.expect("it was checked that there is such a column")];
         match kind.form {
             Form::Array(_) | Form::Json => Err(refused(format!(

@@ -252,7 +252,7 @@ impl SqliteSnapshot {
             return Err(refused("the query has parameters (?, :name, @name, $name): write their values"));
         }
         let columns: Columns = statement.columns().iter().map(|column| Arc::from(column.name())).collect();
-        check_names(&columns)?;
+        check_names(&columns, str::eq_ignore_ascii_case)?;
         if let Some(column) =
             columns.iter().find(|column| matches!(&*column.to_lowercase(), "true" | "false"))
         {

@@ -62,6 +62,13 @@ pub(super) fn order_terms(order_by: &str) -> Result<&str, DatabaseError> {
     span.map(|(start, end)| &order_by[start..end]).ok_or_else(|| refused("order_by is empty: leave it out"))
 }
 
+/// What a text begins with, to say where something is: a name, a number or one other character.
+pub(super) fn first_word(text: &str) -> Option<String> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '"' | '$');
+    let length = text.find(|c| !is_part(c)).unwrap_or(text.len());
+    Some(text[..length.max(text.chars().next()?.len_utf8())].chars().take(40).collect())
+}
+
 /// A name as SQL text.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

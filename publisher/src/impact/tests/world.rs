@@ -24,6 +24,7 @@ pub(super) fn catalog(tables: &[&str], views: &[(&str, &str)]) -> Catalog {
         let column = |name: &String| Column {
             name: name.trim_end_matches(['~', '!']).to_owned(),
             is_bytewise: !name.ends_with('~'),
+            prints_apart: false,
             is_float: false,
             is_computed: name.ends_with('!'),
         };

@@ -29,7 +29,7 @@ pub(super) fn texts(templates: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 pub(super) fn renderer_within(templates: &[(&str, &str)], limits: Limits) -> Result<Renderer, Problems> {
-    Renderer::new("pages", &texts(templates), settings(), assets(), limits)
+    Renderer::new("pages", &texts(templates), &settings(), &assets(), limits)
 }
 
 pub(super) fn renderer(templates: &[(&str, &str)]) -> Renderer {

@@ -308,7 +308,9 @@ impl Schema {
                 // A value that its type cannot hold fails an UPDATE once any trigger reads the column, and
                 // before that trigger could catch it.
                 let is_computed = row.try_get(6)?;
-                facts.columns.push(Column { name: name.clone(), is_bytewise, is_float, is_computed });
+                let prints_apart = collation.as_ref().is_some_and(|collation| !collation.ends_with("_bin"));
+                let own = name.clone();
+                facts.columns.push(Column { name: own, is_bytewise, prints_apart, is_float, is_computed });
                 let details = self.details.entry(table).or_default();
                 details.push(ColumnDetails { name, column_type, charset, collation });
             }

@@ -8,13 +8,20 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySq
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, MySqlPool};
 
 use crate::database::DatabaseError;
+use crate::database::text::first_word;
+use crate::database::url::{is_postgres, wrong_protocol, wrong_tls_mode};
 
 /// Connections at most,
 const CONNECTIONS: u32 = 8;
 /// and how long one is waited for.
 const ACQUIRE: Duration = Duration::from_secs(10);
+/// A server that has said nothing for so long is looked at closer.
+const PROMPT: Duration = Duration::from_secs(1);
 /// One that served so recently is taken to be alive: asking costs a round trip each time.
 const RECENT: Duration = Duration::from_secs(1);
+
+/// What `ssl-mode` may be.
+const TLS_MODES: [&str; 5] = ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"];
 
 /// Prepared statements kept for each connection.
 const STATEMENTS: usize = 512;
@@ -51,12 +58,14 @@ pub(super) struct Opened {
 pub(super) async fn open(url: &str) -> Result<Opened, DatabaseError> {
     let database = shown(url);
     let failed = |message: String| DatabaseError::Open { database: database.clone(), message };
-    let options: MySqlConnectOptions = url.parse().map_err(|error: sqlx::Error| {
-        failed(format!("the URL is not understood ({error}): write mysql://user:password@host/database"))
+    // What is wrong with it may be the password: its text stays out of the message.
+    let options: MySqlConnectOptions = url.parse().map_err(|_: sqlx::Error| {
+        let invalid = "its URL is not valid: write mysql://USER:PASSWORD@HOST/DATABASE, with special characters of the password percent-encoded";
+        failed(wrong_tls_mode(url, &TLS_MODES).unwrap_or_else(|| invalid.to_owned()))
     })?;
-    let Some(schema) = options.get_database().filter(|name| !name.is_empty()).map(ToOwned::to_owned) else {
+    let Some(named) = options.get_database().filter(|name| !name.is_empty()).map(ToOwned::to_owned) else {
         return Err(failed(
-            "the URL names no database: write mysql://user:password@host/database".to_owned(),
+            "its URL names no database: write mysql://USER:PASSWORD@HOST/DATABASE".to_owned(),
         ));
     };
     // Prepared statements are kept: closing one costs the next a delayed acknowledgement, about 40 ms.
@@ -65,6 +74,11 @@ pub(super) async fn open(url: &str) -> Result<Opened, DatabaseError> {
         .no_engine_substitution(false)
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging();
+    let mut connection = connect(&options).await.map_err(failed)?;
+    let schema = sqlx::query_scalar("SELECT CAST(DATABASE() AS CHAR)").fetch_one(&mut connection).await;
+    let schema = schema.unwrap_or(named);
+    let closed = connection.close().await;
+    closed.map_err(|error| failed(message(&error)))?;
     let pool = MySqlPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE)
@@ -73,12 +87,33 @@ pub(super) async fn open(url: &str) -> Result<Opened, DatabaseError> {
             Box::pin(async move { Ok(of.idle_for < RECENT || connection.ping().await.is_ok()) })
         })
         .after_connect(|connection, _| Box::pin(set_up(connection)))
-        .connect_with(options)
-        .await
-        .map_err(|error| failed(format!("{}: is the server up, and the URL right?", message(&error))))?;
-    let schema =
-        sqlx::query_scalar("SELECT CAST(DATABASE() AS CHAR)").fetch_one(&pool).await.unwrap_or(schema);
+        .connect_lazy_with(options);
     Ok(Opened { pool, schema })
+}
+
+/// Connects alone, because a pool tries again and again where a server refuses, and says nothing of why.
+async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnection, String> {
+    let connecting = async {
+        let mut connection = options.connect().await?;
+        set_up(&mut connection).await?;
+        Ok(connection)
+    };
+    let mut connecting = std::pin::pin!(tokio::time::timeout(ACQUIRE, connecting));
+    let connected = match tokio::time::timeout(PROMPT, connecting.as_mut()).await {
+        Ok(connected) => connected,
+        // It waits for us to speak, as we do for it.
+        Err(_)
+            if options.get_socket().is_none()
+                && is_postgres(options.get_host(), options.get_port()).await =>
+        {
+            return Err(wrong_protocol("MariaDB or MySQL", ("PostgreSQL", "postgres://")));
+        }
+        Err(_) => connecting.await,
+    };
+    connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| match error {
+        sqlx::Error::Protocol(_) => wrong_protocol("MariaDB or MySQL", ("PostgreSQL", "postgres://")),
+        error => format!("{}: is the server up, and the URL right?", message(&error)),
+    })
 }
 
 async fn set_up(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
@@ -115,9 +150,43 @@ pub(super) fn is_refused(error: &sqlx::Error) -> bool {
 /// What went wrong, in the database's own words if it said something.
 pub(super) fn message(error: &sqlx::Error) -> String {
     match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Database(error) => match Syntax::of(error.message()) {
+            Some(Syntax { said, near, .. }) => format!("{said} {near}"),
+            None => error.message().to_owned(),
+        },
         sqlx::Error::PoolTimedOut => format!("no connection was free within {} s", ACQUIRE.as_secs()),
         error => error.to_string(),
+    }
+}
+
+/// As [`message`]; what is wrong in the syntax of a query that the statement began with on its first line is
+/// placed in it.
+pub(super) fn located(error: &sqlx::Error) -> String {
+    let syntax = error.as_database_error().and_then(|error| Syntax::of(error.message()));
+    match syntax {
+        Some(Syntax { said, near, line: Some(line) }) => format!("{said} (at line {line}, {near})"),
+        _ => message(error),
+    }
+}
+
+/// What the server says of wrong syntax. It quotes all that follows, and so what stands around the query.
+struct Syntax<'m> {
+    said: &'m str,
+    near: String,
+    /// Nothing behind the query.
+    line: Option<u32>,
+}
+
+impl<'m> Syntax<'m> {
+    fn of(message: &'m str) -> Option<Self> {
+        let (said, rest) = message.split_once(" near '")?;
+        let (rest, line) = rest.rsplit_once("' at line ")?;
+        let is_behind =
+            rest.starts_with(") edgepress_") || rest.starts_with(", ") && rest.contains("edgepress_");
+        let word = first_word(rest).filter(|_| !is_behind);
+        let line = line.parse().ok().filter(|_| word.is_some());
+        let near = word.map_or_else(|| "at its end".to_owned(), |word| format!("near `{word}`"));
+        Some(Self { said, near, line })
     }
 }
 

@@ -99,8 +99,11 @@ fn copy_comment(rest: &str, out: &mut String) -> Result<usize, DatabaseError> {
     }
     let end = inner.find("*/").ok_or_else(|| refused("a comment is not closed: add */"))?;
     let length = end + 4;
-    // Hints to the optimizer stay.
-    out.push_str(if inner.starts_with('+') { &rest[..length] } else { " " });
+    // Hints to the optimizer stay; and lines, by which the server says where something is.
+    match inner.starts_with('+') {
+        true => out.push_str(&rest[..length]),
+        false => out.extend(std::iter::once(' ').chain(inner[..end].chars().filter(|c| *c == '\n'))),
+    }
     Ok(length)
 }
 

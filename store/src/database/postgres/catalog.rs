@@ -261,6 +261,8 @@ impl Reading {
         let column = |attribute: &Attribute| Column {
             name: attribute.name.clone(),
             is_bytewise: attribute.is_deterministic && self.types.is_bytewise(attribute.kind),
+            prints_apart: !attribute.is_deterministic
+                || self.types.prints_apart(attribute.kind, attribute.modifier),
             is_float: self.types.is_float(attribute.kind),
             // Generated columns are stored.
             is_computed: false,

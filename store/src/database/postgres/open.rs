@@ -12,6 +12,8 @@ use sqlx::postgres::{
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::database::DatabaseError;
+use crate::database::text::first_word;
+use crate::database::url::{wrong_protocol, wrong_tls_mode};
 
 /// Connections held open at most.
 const CONNECTIONS: u32 = 8;
@@ -21,6 +23,9 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 const RECENT: Duration = Duration::from_secs(1);
 /// The oldest server whose snapshots can be told apart (`pg_current_snapshot`, `xid8`).
 const OLDEST: i32 = 130_000;
+
+/// What `sslmode` may be.
+const TLS_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Texts of values are the same on every connection. A snapshot is read for as long as it takes, rendering
 /// in between; and a cursor is read to its end, so its plan is to be good for all rows.
@@ -49,13 +54,20 @@ impl Location {
             return Err(error("its URL begins with neither postgres: nor postgresql:".to_owned()));
         }
         // What is wrong with it may be the password: its text stays out of the message.
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| error("its URL is not valid: write postgres://USER:PASSWORD@HOST/DATABASE, with special characters of the password percent-encoded".to_owned()))?;
+        let options = PgConnectOptions::from_str(url).map_err(|_| {
+            let invalid = "its URL is not valid: write postgres://USER:PASSWORD@HOST/DATABASE, with special characters of the password percent-encoded";
+            error(wrong_tls_mode(url, &TLS_MODES).unwrap_or_else(|| invalid.to_owned()))
+        })?;
         let options = options.application_name("edgepress").disable_statement_logging();
         // Alone, because a pool tries again and again where a server refuses, and says nothing of why.
         let connect = tokio::time::timeout(ACQUIRE, options.connect()).await;
         let connect = connect.map_err(|_| error(message(&sqlx::Error::PoolTimedOut)))?;
-        let mut connection = connect.map_err(|failure| error(message(&failure)))?;
+        let mut connection = connect.map_err(|failure| {
+            error(match failure {
+                sqlx::Error::Protocol(_) => wrong_protocol("PostgreSQL", ("MariaDB or MySQL", "mysql://")),
+                failure => message(&failure),
+            })
+        })?;
         let facts = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
                      has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')";
         let facts = sqlx::query_as(facts).fetch_one(&mut connection).await;
@@ -145,11 +157,7 @@ pub(super) fn located(error: &sqlx::Error, before: &str, query: &str) -> String 
         let index = position.checked_sub(1 + before.chars().count())?;
         let (at, _) = query.char_indices().nth(index)?;
         let line = 1 + query[..at].matches('\n').count();
-        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '"' | '$');
-        let rest = &query[at..];
-        let length = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        let near: String = rest[..length.max(rest.chars().next()?.len_utf8())].chars().take(40).collect();
-        Some(format!(" (at line {line}, near `{near}`)"))
+        Some(format!(" (at line {line}, near `{}`)", first_word(&query[at..])?))
     };
     message(error) + &position().unwrap_or_default()
 }

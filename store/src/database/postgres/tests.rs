@@ -106,7 +106,7 @@ async fn no_message_says_the_password() {
     let url = servers::postgres().await.database().await;
     let secret = url.replace("edgepress@", "nobody:s3cret@");
     let bad_port = secret.replace("127.0.0.1:", "127.0.0.1:x");
-    let refused = format!("{secret}?sslmode=s3cret");
+    let refused = secret.replace(":s3cret@", ":?sslmode=s3cret@");
     for url in [
         &*secret,
         &bad_port,

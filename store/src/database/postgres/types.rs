@@ -139,6 +139,15 @@ impl Types {
         })
     }
 
+    /// Whether equal values of the type, declared with `modifier`, may print differently.
+    pub(super) fn prints_apart(&self, number: i64, modifier: i32) -> bool {
+        self.base(number).is_some_and(|entry| match &*entry.name {
+            // With a scale all of its values have the same.
+            "numeric" => modifier == -1,
+            name => matches!(name, "citext" | "interval" | "timetz" | "jsonb"),
+        })
+    }
+
     /// Whether the type holds floating-point numbers.
     pub(super) fn is_float(&self, number: i64) -> bool {
         let is_float = |entry: &Entry| matches!(&*entry.name, "float4" | "float8");

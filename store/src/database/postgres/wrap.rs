@@ -7,6 +7,7 @@
 use edgepress_site::row::Columns;
 
 use super::types::{Form, Type};
+use crate::database::keys::place;
 use crate::database::text::quoted;
 
 /// What stands before a query that is checked.
@@ -99,9 +100,9 @@ pub(super) struct Include<'a> {
 pub(super) fn planned(include: &Include<'_>) -> String {
     let Include { query, described, on, key, .. } = include;
     let condition = |(column, key): (&&str, &Type)| {
-        let column = described.columns.iter().find(|name| name.eq_ignore_ascii_case(column));
+        let column = place(&described.columns, column).map_or("", |place| &described.columns[place]);
         // A constant NULL would be planned away.
-        format!("edgepress_q.{} = (SELECT NULL::{})", quoted(column.map_or("", |name| name)), key.key)
+        format!("edgepress_q.{} = (SELECT NULL::{})", quoted(column), key.key)
     };
     let conditions: Vec<String> = on.iter().zip(*key).map(condition).collect();
     format!("EXPLAIN SELECT * FROM ({query}\n) AS edgepress_q WHERE {}", conditions.join(" AND "))
@@ -127,8 +128,8 @@ pub(super) fn included(include: &Include<'_>) -> String {
     let (mut arrays, mut names, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (column, key)) in on.iter().zip(*key).enumerate() {
         let number = number + 1;
-        let column = described.columns.iter().find(|name| name.eq_ignore_ascii_case(column));
-        let column = format!("edgepress_q.{}", quoted(column.map_or("", |name| name)));
+        let column = place(&described.columns, column).map_or("", |place| &described.columns[place]);
+        let column = format!("edgepress_q.{}", quoted(column));
         let array = format!("${number}::text[]::{}[]", key.key);
         conditions.push(format!("{column} = edgepress_p.edgepress_k{number} AND {column} = ANY ({array})"));
         arrays.push(array);

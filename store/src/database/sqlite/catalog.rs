@@ -300,6 +300,7 @@ async fn facts(
         columns.push(Column {
             name: column.name.clone(),
             is_bytewise: affinity != Affinity::None && collation.as_deref() == Some("BINARY"),
+            prints_apart: collation.as_deref().is_some_and(|collation| collation != "BINARY"),
             is_float: affinity == Affinity::Real,
             is_computed,
         });

@@ -87,13 +87,12 @@ pub(super) struct Trigger {
     pub(super) name: String,
 }
 
-/// The captured columns among `wanted`: those that the table has, in its order and spelling.
+/// The captured columns among `wanted`: those that the table has, in its order.
 pub(super) fn captured_columns<'a>(
     details: &'a Details,
     wanted: &BTreeSet<String>,
 ) -> Vec<&'a (String, String)> {
-    let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
-    details.columns.iter().filter(|(name, _)| is_wanted(name)).collect()
+    details.columns.iter().filter(|(name, _)| wanted.contains(name)).collect()
 }
 
 impl Target<'_> {
@@ -283,18 +282,13 @@ END
 
 /// The SELECT of the images that came after `since` in which one of `columns` changed, without those that
 /// cancel out: as many of the same content came as went, so that the table has as many as before.
-pub(super) fn images(id: i64, captured: &[String], since: &str, columns: &BTreeSet<String>) -> String {
-    let spelled = |column: &String| {
-        // A name that is not captured stays, so that PostgreSQL says so.
-        let found = captured.iter().find(|name| name.eq_ignore_ascii_case(column));
-        quoted(found.unwrap_or(column))
-    };
+pub(super) fn images(id: i64, since: &str, columns: &BTreeSet<String>) -> String {
     let (mut inner, mut text, mut outer) = (String::new(), Vec::new(), Vec::new());
     for column in columns {
-        let name = spelled(column);
+        let name = quoted(column);
         inner += &format!("c.{name}, ");
         text.push(format!("c.{name}"));
-        outer.push(format!("w.{name} AS {}", quoted(column)));
+        outer.push(format!("w.{name}"));
     }
     if outer.is_empty() {
         outer.push("NULL AS no_column".to_owned());

@@ -216,7 +216,7 @@ pub(in super::super) async fn changes(
     if changes.everything.is_some() {
         return Ok(changes);
     }
-    for Source { id, table, columns, .. } in standing.sources {
+    for Source { id, table, .. } in standing.sources {
         if now.source(&table) != Some(id) {
             continue;
         }
@@ -226,7 +226,7 @@ pub(in super::super) async fn changes(
         } else if let Some((.., count, _)) = entry {
             let count = count.unsigned_abs();
             let since = then.snapshot.clone();
-            let source = Arc::new(move |wanted: &BTreeSet<String>| images(id, &columns, &since, wanted));
+            let source = Arc::new(move |wanted: &BTreeSet<String>| images(id, &since, wanted));
             changes.tables.insert(table, Images { count, source });
         }
     }
