@@ -3,6 +3,7 @@
 mod browser;
 mod damage;
 mod databases;
+mod ddl;
 mod dev;
 mod edits;
 mod faults;

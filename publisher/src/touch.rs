@@ -69,8 +69,10 @@ impl Touch<'_> {
             }
             scope.add_keys(name, failed.keys());
         }
+        let fresh =
+            changes.fresh.iter().filter(|(table, columns)| self.impact.reads_any(number, table, columns));
         let asking = Asking {
-            whole: &changes.whole,
+            whole: &changes.whole.iter().chain(fresh.map(|(table, _)| table)).cloned().collect(),
             changed: &changes.tables.keys().cloned().collect(),
             image: &|table, columns| changes.tables[table].source(columns),
         };

@@ -171,6 +171,13 @@ impl Impact {
         &self.reads
     }
 
+    /// Whether a collection reads one of these columns of a table.
+    pub(crate) fn reads_any(&self, collection: usize, table: &Table, columns: &BTreeSet<String>) -> bool {
+        let places = &self.collections[collection].places;
+        let mut reads = places.iter().filter_map(|place| place.plan.reads.get(table)).flatten();
+        reads.any(|read| columns.iter().any(|column| column.eq_ignore_ascii_case(read)))
+    }
+
     /// Collections that read tables whose edits cannot be seen, by their numbers, with those tables and
     /// why: such a collection must be rendered wholly in every cycle.
     #[must_use]
@@ -180,8 +187,9 @@ impl Impact {
         unseen.filter(|(_, unseen)| !unseen.is_empty()).collect()
     }
 
-    /// Names the state of everything that a collection reads besides rows: its tables' schemas, its
-    /// views' texts. Another one: the whole collection is touched.
+    /// Names the state of everything that a collection reads besides rows: the columns of its tables, its
+    /// views' texts. Another one: the whole collection is touched. What a table has besides these columns
+    /// touches no collection, nor do its indexes: queries give the same rows with and without them.
     #[must_use]
     pub fn fingerprint(&self, collection: usize) -> &str {
         &self.collections[collection].fingerprint
@@ -293,8 +301,9 @@ impl Traced {
         let mut parts = BTreeSet::new();
         for Place { plan, .. } in &self.places {
             for table in plan.reads.keys() {
-                let state = catalog.tables.get(table).map_or("", |facts| &facts.fingerprint);
-                parts.insert(format!("table {:?} {:?} {state:?}\n", table.schema, table.name));
+                let state =
+                    catalog.tables.get(table).map_or_else(String::new, |facts| plan.state(table, facts));
+                parts.insert(format!("table {:?} {:?} {state}\n", table.schema, table.name));
             }
             for view in &plan.views {
                 let text = &catalog.views[view].query;

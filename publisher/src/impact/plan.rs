@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use edgepress_site::definition::Include;
-use edgepress_store::database::capture::{Catalog, Facts as TableFacts, Reads, Table};
+use edgepress_store::database::capture::{Catalog, Column, Facts as TableFacts, Reads, Table};
 
 use super::analyse::{Analyser, Scope};
 use super::joins::check_distinct;
@@ -318,6 +318,18 @@ impl Plan {
             let why = format!("the query reads its history (`{word}`), which changes without a trigger");
             self.unseen.extend(self.reads.keys().map(|table| (table.name.clone(), why.clone())));
         }
+    }
+
+    /// Names the state of what is read of a table besides its rows: which columns, in their order, since `*`
+    /// gives them in it, and what each of them is. So a column that comes under a name which the query mentions
+    /// is seen, too.
+    pub(super) fn state(&self, table: &Table, facts: &TableFacts) -> String {
+        let reads = &self.reads[table];
+        // One that is computed may be made of any other.
+        let is_read = |column: &&Column| self.computed.contains_key(table) || reads.contains(&column.name);
+        let columns = facts.columns.iter().filter(is_read);
+        let columns: Vec<_> = columns.map(|column| (&column.name, &column.fingerprint)).collect();
+        format!("{:?} {reads:?} {columns:?}", facts.fingerprint)
     }
 
     /// Whether the keys that an edit of `table` touches can be asked for; why not.

@@ -56,6 +56,8 @@ pub struct Column {
     /// Whether it is computed whenever it is read, by what may fail: then a trigger that read it could fail
     /// the owner's statement, so it is never captured.
     pub is_computed: bool,
+    /// Differs whenever DDL may have given it other values, or its values another meaning.
+    pub fingerprint: String,
 }
 
 /// What is known of a table.
@@ -69,7 +71,7 @@ pub struct Facts {
     pub unique: Vec<Vec<String>>,
     /// Why edits of it cannot be captured, if they cannot; said to the owner.
     pub uncapturable: Option<String>,
-    /// Differs whenever the table was altered, rebuilt or replaced.
+    /// Differs whenever DDL may have given the table other rows, or other values in any of its columns.
     pub fingerprint: String,
 }
 
@@ -147,6 +149,9 @@ pub struct Changes {
     pub everything: Option<String>,
     /// Tables of which any row may have changed.
     pub whole: BTreeSet<Table>,
+    /// Columns of other tables that were not recorded all the time: whatever reads one of them cannot tell by the
+    /// images which rows changed.
+    pub fresh: BTreeMap<Table, BTreeSet<String>>,
     /// Tables with changed rows, each with the images of those.
     pub tables: BTreeMap<Table, Images>,
     /// When the oldest of these changes was made: milliseconds since 1970 by the database's clock.
@@ -157,7 +162,7 @@ impl Changes {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.everything.is_none() && self.whole.is_empty() && self.tables.is_empty()
+        self.everything.is_none() && self.whole.is_empty() && self.fresh.is_empty() && self.tables.is_empty()
     }
 }
 
@@ -211,7 +216,7 @@ pub struct Consumer {
 /// What installing did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Installed {
-    /// Tables whose capture was installed, mended or changed; each counts as wholly changed.
+    /// Tables whose capture was installed or mended; each counts as wholly changed.
     pub tables: Vec<Table>,
     /// What the owner should know: that the journal mode was changed, for example.
     pub notes: Vec<String>,

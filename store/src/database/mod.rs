@@ -11,6 +11,7 @@ mod mysql;
 mod postgres;
 #[cfg(any(test, feature = "testing"))]
 pub mod servers;
+mod since;
 mod sqlite;
 mod text;
 mod url;

@@ -15,7 +15,7 @@ mod tests;
 mod values;
 mod wrap;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter::repeat_n;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,7 +228,9 @@ impl SqliteSnapshot {
         if !capture::plan::is_there(&*self.schema().await?) {
             return Ok(None);
         }
-        capture::seen::Standing::read(&mut self.transaction).await.map(Some).map_err(failed)
+        let mut standing = capture::seen::Standing::read(&mut self.transaction).await.map_err(failed)?;
+        standing.moment.is_checked = self.connected.known().is_checked(self.schema);
+        Ok(Some(standing))
     }
 
     /// Prepared statements are kept by their text, across snapshots; with the schema's number in it, none
@@ -380,6 +382,7 @@ impl Snapshot for SqliteSnapshot {
                 seen: Seen(String::new()),
                 everything: Some("edits of the database are not captured".to_owned()),
                 whole: BTreeSet::new(),
+                fresh: BTreeMap::new(),
                 tables: <_>::default(),
                 oldest: None,
             });

@@ -398,6 +398,38 @@ fn whole_tables_and_fingerprints_reach_the_collections_that_read_them() {
     assert_ne!(fingerprint(&other), changed);
 }
 
+/// What a query does not read of a table may come, go and change: its documents are the same.
+#[test]
+fn a_fingerprint_follows_the_columns_that_are_read_and_no_others() {
+    let before = "product(id brand_id name stock)";
+    let fingerprint = |query: &str, table: &str| {
+        let catalog = catalog(&[table, "brand(id name)"], &[("every(id)", "SELECT * FROM product")]);
+        let columns: &[&str] = if query.starts_with("SELECT *") { &["id", "name"] } else { &["id"] };
+        let read =
+            ["product", "brand"].into_iter().filter(|name| query.contains(name) || query.contains("every"));
+        let facts = facts(catalog, &[(query, columns, &read.collect::<Vec<_>>())]);
+        Impact::new(&one(query, "/{id}.json", ""), &facts).fingerprint(0).to_owned()
+    };
+    for (query, same, other) in [
+        ("SELECT id FROM product WHERE name > 'a'", "product(brand_id id name more)", "product(id name~)"),
+        ("SELECT id FROM product", "product(id)", "product(id~)"),
+        ("SELECT * FROM product", before, "product(id brand_id name stock more)"),
+        ("SELECT * FROM product", before, "product(brand_id id name stock)"),
+        ("SELECT id FROM every", before, "product(id brand_id name)"),
+        (
+            "SELECT p.id FROM product p JOIN brand b ON b.id = p.brand_id",
+            "product(id x brand_id)",
+            "product(id)",
+        ),
+        // A name that meant another table's column, or a text, means the one that came.
+        ("SELECT id, (SELECT more FROM brand) FROM product", "product(id y)", "product(id more)"),
+        ("SELECT id FROM product WHERE name = \"more\"", "product(id name)", "product(id name more)"),
+    ] {
+        assert_eq!(fingerprint(query, before), fingerprint(query, same), "{query}: {same}");
+        assert_ne!(fingerprint(query, before), fingerprint(query, other), "{query}: {other}");
+    }
+}
+
 #[test]
 fn a_column_computed_when_it_is_read_makes_its_readers_coarse_and_no_others() {
     let catalog = catalog(&["product(id doc stock sku!)", "brand(id name)"], &[]);

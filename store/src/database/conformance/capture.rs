@@ -15,6 +15,7 @@ pub async fn all(database: &dyn Database, writer: &dyn Writer) {
     what_was_rolled_back_was_not(database, writer).await;
     a_snapshot_sees_its_own_moment_s_changes(database, writer).await;
     images_stand_in_for_their_table(database, writer).await;
+    columns_come_and_go(database, writer).await;
     consumers_are_remembered(database, writer).await;
     changes_wait_for_every_consumer(database, writer).await;
     tables_behind_views_are_found(database, writer).await;
@@ -168,6 +169,39 @@ pub async fn images_stand_in_for_their_table(database: &dyn Database, writer: &d
         }
         assert_eq!(keys, expected);
     }
+}
+
+/// Whoever reads other columns need not know; whoever reads those that come is told.
+pub async fn columns_come_and_go(database: &dyn Database, writer: &dyn Writer) {
+    writer
+        .execute(
+            "CREATE TABLE growing (id INTEGER PRIMARY KEY, name VARCHAR(9), price INTEGER);
+             INSERT INTO growing VALUES (1, 'a', 1), (2, 'b', 2)",
+        )
+        .await;
+    install(database, "me", &[("growing", &["id", "name"])]).await;
+    let since = seen(database).await;
+    let table = find(database, "growing").await;
+    let (more, less): (&[&str], &[&str]) = (&["id", "price"], &["id"]);
+    let touched = [[Value::Int(1), text("a")], [Value::Int(1), text("x")]];
+    let mut moments = vec![since.clone()];
+    writer.execute("UPDATE growing SET name = 'x' WHERE id = 1").await;
+    for (number, wanted) in [more, less, more, more].into_iter().enumerate() {
+        let installed = install(database, "other", &[("growing", wanted)]).await;
+        assert_eq!(installed.tables, [], "nothing was missed");
+        let is_fresh = async |then: &Seen| changes(database, then).await.fresh.contains_key(&table);
+        assert_eq!(is_fresh(&since).await, wanted == more, "{number}");
+        let last = moments.last().expect("there is one");
+        assert_eq!(is_fresh(last).await, wanted == more && number != 3, "{number}");
+        let images = images(database, &since, "growing", &["id", "name"]).await;
+        assert!(touched.iter().all(|image| images.contains(&image.to_vec())), "{images:?}");
+        moments.push(seen(database).await);
+        writer.execute(&format!("UPDATE growing SET price = {number} WHERE id = 2")).await;
+    }
+    let images = images(database, &moments[4], "growing", &["id", "price"]).await;
+    assert_eq!(images, [[Value::Int(2), Value::Int(2)], [Value::Int(2), Value::Int(3)]]);
+    writer.execute("INSERT INTO growing VALUES (3, 'c', 3); DELETE FROM growing WHERE id = 3").await;
+    assert_eq!(changes(database, &moments[4]).await.fresh, BTreeMap::new());
 }
 
 /// What they consumed, and what they were about to.

@@ -253,7 +253,7 @@ impl Capture for Mysql {
         let now = &standing.moment;
         Ok(now.identity != then.identity
             || now.lost != then.lost
-            || now.marks != then.marks
+            || (&now.marks, &now.since) != (&then.marks, &then.since)
             || !now.none_emptied_since(&then)
             || standing.pruned > then.high
             || !unseen.is_empty())
@@ -376,6 +376,7 @@ async fn remembered(
         consumers: consumers.into_iter().collect(),
         sources: standing.sources.clone(),
         next: standing.next,
+        waiting: standing.moment.high - standing.pruned,
     }))
 }
 

@@ -19,12 +19,16 @@ use crate::database::capture::{Catalog, Column, Dialect, Facts, Reference, Table
 use crate::database::text::{Kind as TokenKind, tokens};
 
 const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_TYPE AS CHAR), CAST(ENGINE AS CHAR), \
-    CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?";
+    CAST(CREATE_TIME AS CHAR), COALESCE(CREATE_TIME < FROM_UNIXTIME(?), FALSE) \
+    FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?";
 /// InnoDB's own numbers, of each partition: TRUNCATE gives new ones. MariaDB's name of the table, and MySQL's.
 const NUMBERS: &str = "SELECT CONVERT(CONVERT(CAST(SUBSTRING_INDEX(SUBSTRING(NAME, LOCATE('/', NAME) + 1), \
     '#P#', 1) AS BINARY) USING filename) USING utf8mb4), CAST(TABLE_ID AS CHAR) \
     FROM information_schema./*M! INNODB_SYS_TABLES */ /*!80000 INNODB_TABLES */ WHERE SUBSTRING_INDEX(NAME, '/', 1) = \
     CONVERT(CAST(CONVERT(CONVERT(? USING utf8mb4) USING filename) AS BINARY) USING utf8mb4) ORDER BY TABLE_ID";
+/// Of DDL, what gives a column other values without writing rows anew: dropping it and adding one of its name.
+/// Only MariaDB counts it.
+const INSTANT: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_instant_alter_column', 'Uptime')";
 /// What tells of TRUNCATE without the right to see those: how often the server did it, and since when it counts.
 const COUNTERS: &str =
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('Com_truncate', 'Com_alter_table', 'Uptime')";
@@ -100,12 +104,52 @@ pub(super) struct FoundTrigger {
     pub(super) body: String,
 }
 
-/// How often tables of the server were, or may have been, emptied at once.
+/// How often something was done on the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Emptied {
+pub(super) struct Counted {
     /// When the server began to count: seconds since 1970, give or take one.
     pub(super) since: i64,
     pub(super) counts: Vec<String>,
+}
+
+/// By so many seconds two reckonings of when the server began may differ.
+const CLOCK_STEP: u64 = 2;
+
+impl Counted {
+    /// With the server's time: seconds since 1970.
+    async fn read(
+        connection: &mut MySqlConnection,
+        counters: &'static str,
+    ) -> Result<(Self, i64), sqlx::Error> {
+        let mut counts: Vec<(String, String)> = sqlx::query_as(counters).fetch_all(&mut *connection).await?;
+        let uptime = counts.iter().position(|(name, _)| name.eq_ignore_ascii_case("Uptime"));
+        let uptime = uptime.and_then(|place| counts.swap_remove(place).1.parse::<i64>().ok());
+        let now: i64 = sqlx::query_scalar("SELECT UNIX_TIMESTAMP(SYSDATE())").fetch_one(connection).await?;
+        counts.sort();
+        let counts = counts.into_iter().map(|(_, count)| count).collect();
+        Ok((Self { since: now - uptime.unwrap_or_default(), counts }, now))
+    }
+
+    /// Whether nothing was done between the two.
+    pub(super) fn is_same(&self, then: &Self) -> bool {
+        self.counts == then.counts && self.since.abs_diff(then.since) <= CLOCK_STEP
+    }
+}
+
+/// When a table was made or altered last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Altered {
+    /// In whole seconds.
+    at: String,
+    /// Whether that second was over: if not, it may have been altered again in it.
+    is_past: bool,
+}
+
+impl Altered {
+    /// Whether it was not altered again since `then`.
+    pub(super) fn is_same(&self, then: &Self) -> bool {
+        self.at == then.at && then.is_past
+    }
 }
 
 /// Everything read from the information schema at once.
@@ -121,8 +165,11 @@ pub(super) struct Schema {
     pub(super) has_record: bool,
     /// or in any form.
     pub(super) any_record: bool,
+    altered: BTreeMap<Table, Altered>,
+    /// How often columns were added and dropped at once on this server, if it counts that.
+    pub(super) instant: Option<Counted>,
     /// How often tables were emptied on this server, where that does not show in each table's fingerprint.
-    pub(super) emptied: Option<Emptied>,
+    pub(super) emptied: Option<Counted>,
     name: String,
 }
 
@@ -144,10 +191,15 @@ impl Schema {
             triggers: Vec::new(),
             has_record: false,
             any_record: false,
+            altered: BTreeMap::new(),
+            instant: None,
             emptied: None,
             name: name.to_owned(),
         };
-        let mut views = schema.read_tables(connection, &mut catalog).await?;
+        // First: what is altered later is counted then.
+        let (instant, now) = Counted::read(connection, INSTANT).await?;
+        schema.instant = Some(instant).filter(|instant| !instant.counts.is_empty());
+        let mut views = schema.read_tables(connection, now, &mut catalog).await?;
         schema.read_numbers(connection, &mut catalog).await?;
         schema.read_columns(connection, &mut catalog, &mut views).await?;
         let mut last = None;
@@ -217,31 +269,41 @@ impl Schema {
         Ok(all)
     }
 
-    /// How many triggers of a captured table there are.
-    pub(super) fn triggers_of(&self, source: i64) -> usize {
-        let prefix = super::capture::names::trigger(source, "");
-        self.triggers.iter().filter(|trigger| trigger.name.starts_with(&prefix)).count()
+    /// The details of a column, if it is there.
+    pub(super) fn column(&self, table: &Table, name: &str) -> Option<&ColumnDetails> {
+        self.details.get(table)?.iter().find(|column| column.name == name)
     }
 
     /// Differs whenever a table or a view was altered, made or dropped.
     pub(super) fn digest(&self) -> Version {
-        let tables = self.catalog.tables.iter().map(|(table, facts)| (&table.name, &facts.fingerprint));
+        let columns = |facts: &Facts| facts.columns.iter().map(|column| column.fingerprint.clone()).collect();
+        let tables = self.catalog.tables.iter().map(|(table, facts)| {
+            let columns: Vec<String> = columns(facts);
+            (&table.name, &facts.fingerprint, &self.altered[table].at, columns)
+        });
         let views = self.catalog.views.iter().map(|(table, view)| (&table.name, &view.query));
-        Version::of(format!("{:?}", tables.chain(views).collect::<Vec<_>>()).as_bytes())
+        let all = (tables.collect::<Vec<_>>(), views.collect::<Vec<_>>());
+        Version::of(format!("{all:?}").as_bytes())
+    }
+
+    /// When a table was altered last.
+    pub(super) fn altered(&self, table: &Table) -> Altered {
+        self.altered.get(table).cloned().unwrap_or_default()
     }
 
     pub(super) fn table(&self, name: &str) -> Table {
         Table { schema: self.name.clone(), name: name.to_owned() }
     }
 
-    /// The base tables; and the views, still without columns.
+    /// The base tables; and the views, still without columns. `now`: seconds since 1970.
     async fn read_tables(
         &mut self,
         connection: &mut MySqlConnection,
+        now: i64,
         catalog: &mut Catalog,
     ) -> Result<BTreeMap<Table, Vec<String>>, sqlx::Error> {
         let mut views = BTreeMap::new();
-        for row in sqlx::query(TABLES).bind(&self.name).fetch_all(connection).await? {
+        for row in sqlx::query(TABLES).bind(now).bind(&self.name).fetch_all(connection).await? {
             let (name, kind): (String, String) = (row.try_get(0)?, row.try_get(1)?);
             let engine: Option<String> = row.try_get(2)?;
             let table = self.table(&name);
@@ -250,8 +312,9 @@ impl Schema {
             } else if kind.contains("VIEW") {
                 views.insert(table, Vec::new());
             } else if kind != "SEQUENCE" {
-                let made: Option<String> = row.try_get(3)?;
-                let fingerprint = format!("{engine:?} {made:?}");
+                let (at, is_past): (Option<String>, bool) = (row.try_get(3)?, row.try_get(4)?);
+                self.altered.insert(table.clone(), Altered { at: at.unwrap_or_default(), is_past });
+                let fingerprint = format!("{engine:?}");
                 let uncapturable = uncapturable(&name, engine.as_deref());
                 let (columns, key, unique) = (Vec::new(), Vec::new(), Vec::new());
                 let facts = Facts { columns, key, unique, uncapturable, fingerprint };
@@ -275,13 +338,7 @@ impl Schema {
             }
             return Ok(());
         }
-        let mut counts: Vec<(String, String)> = sqlx::query_as(COUNTERS).fetch_all(&mut *connection).await?;
-        let uptime = counts.iter().position(|(name, _)| name.eq_ignore_ascii_case("Uptime"));
-        let uptime = uptime.and_then(|place| counts.swap_remove(place).1.parse::<i64>().ok());
-        let now: i64 = sqlx::query_scalar("SELECT UNIX_TIMESTAMP(SYSDATE())").fetch_one(connection).await?;
-        counts.sort();
-        let counts = counts.into_iter().map(|(_, count)| count).collect();
-        self.emptied = Some(Emptied { since: now - uptime.unwrap_or_default(), counts });
+        self.emptied = Some(Counted::read(connection, COUNTERS).await?.0);
         Ok(())
     }
 
@@ -291,6 +348,7 @@ impl Schema {
         catalog: &mut Catalog,
         views: &mut BTreeMap<Table, Vec<String>>,
     ) -> Result<(), sqlx::Error> {
+        let (mut last, mut place) = (None, 0);
         for row in sqlx::query(COLUMNS).bind(&self.name).fetch_all(connection).await? {
             let table = self.table(&row.try_get::<String, _>(0)?);
             let name: String = row.try_get(1)?;
@@ -300,17 +358,27 @@ impl Schema {
                 let (column_type, charset, collation): (String, Option<String>, Option<String>) =
                     (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
                 let generated: String = row.try_get(5)?;
-                facts
-                    .fingerprint
-                    .push_str(&format!("\n{name:?} {column_type:?} {charset:?} {collation:?} {generated:?}"));
                 let is_bytewise = is_bytewise(&column_type, collation.as_deref());
                 let is_float = ["float", "double"].iter().any(|kind| column_type.starts_with(kind));
                 // A value that its type cannot hold fails an UPDATE once any trigger reads the column, and
                 // before that trigger could catch it.
-                let is_computed = row.try_get(6)?;
+                let is_computed: bool = row.try_get(6)?;
                 let prints_apart = collation.as_ref().is_some_and(|collation| !collation.ends_with("_bin"));
-                let own = name.clone();
-                facts.columns.push(Column { name: own, is_bytewise, prints_apart, is_float, is_computed });
+                if last.as_ref() != Some(&table) {
+                    (last, place) = (Some(table.clone()), 0);
+                }
+                // Its place among the stored ones: a column that only gets the name of another has another.
+                place += i32::from(!is_computed);
+                let of_now = format!("{place} {column_type:?} {charset:?} {collation:?} {generated:?}");
+                let fingerprint = Version::of(of_now.as_bytes()).to_string();
+                facts.columns.push(Column {
+                    name: name.clone(),
+                    is_bytewise,
+                    prints_apart,
+                    is_float,
+                    is_computed,
+                    fingerprint,
+                });
                 let details = self.details.entry(table).or_default();
                 details.push(ColumnDetails { name, column_type, charset, collation });
             }

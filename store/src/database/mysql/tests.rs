@@ -32,7 +32,17 @@ impl Other {
 
 /// A new database made by `schema`.
 pub(super) async fn database(schema: &str) -> (String, Mysql, Other) {
-    let url = servers::mariadb().await.database().await;
+    at(servers::mariadb().await.database().await, schema).await
+}
+
+/// The same on a server of its own, where nobody else's DDL is counted.
+pub(super) async fn alone(schema: &str) -> (servers::Server, String, Mysql, Other) {
+    let (server, _) = servers::mariadb_with_tls().await;
+    let (url, database, other) = at(server.database().await, schema).await;
+    (server, url, database, other)
+}
+
+async fn at(url: String, schema: &str) -> (String, Mysql, Other) {
     let other = Other::open(&url).await;
     if !schema.is_empty() {
         other.execute(schema).await;

@@ -163,7 +163,8 @@ impl Postgres {
     }
 
     async fn try_run(&self, statements: &[String], expected: Expected) -> sqlx::Result<Step> {
-        let mut transaction = self.location.pool.begin().await?;
+        // So that images which are taken over are all that there are once the lock is had.
+        let mut transaction = self.location.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         transaction.execute(LOCK_TIMEOUT).await?;
         transaction.execute(ONE_AT_A_TIME).await?;
         let is_outdated = match expected {
@@ -205,14 +206,15 @@ impl Postgres {
             }
         }
         for make in plan.makes {
-            match self.run(&make.statements, Expected::Next(make.id)).await? {
+            match self.run(&make.statements, Expected::Next(make.number)).await? {
+                Step::Done if make.is_carried => {}
                 Step::Done => installed.tables.push(make.table),
                 Step::Outdated => return Ok(true),
             }
         }
         // What is left over costs a little, but nobody waits for it: a snapshot may hold its tables for long.
-        for drop in plan.drops.chunks(plan::STATEMENTS_OF_A_DROP) {
-            match self.try_run(drop, Expected::Anything).await {
+        for drop in plan.drops {
+            match self.try_run(&drop, Expected::Anything).await {
                 Ok(_) => is_done = true,
                 Err(error) if is_lock_missed(&error) => {}
                 Err(error) => return Err(failed(error)),

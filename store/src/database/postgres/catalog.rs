@@ -65,6 +65,7 @@ const RELATIONS: &str = "\
 #[derive(Debug, Clone)]
 struct Attribute {
     relation: i64,
+    number: i16,
     name: String,
     kind: i64,
     modifier: i32,
@@ -74,10 +75,10 @@ struct Attribute {
     is_deterministic: bool,
 }
 
-from_row!(Attribute: relation, name, kind, modifier, generated, collation, is_deterministic);
+from_row!(Attribute: relation, number, name, kind, modifier, generated, collation, is_deterministic);
 
 const ATTRIBUTES: &str = "\
-    SELECT a.attrelid::bigint AS relation, a.attname::text AS name, a.atttypid::bigint AS kind, \
+    SELECT a.attrelid::bigint AS relation, a.attnum AS number, a.attname::text AS name, a.atttypid::bigint AS kind, \
         a.atttypmod AS modifier, a.attgenerated::text AS generated, \
         CASE WHEN l.oid IS NOT NULL THEN pg_catalog.format('%I.%I', m.nspname, l.collname) END AS collation, \
         coalesce(l.collisdeterministic, true) AS is_deterministic \
@@ -266,25 +267,36 @@ impl Reading {
             is_float: self.types.is_float(attribute.kind),
             // Generated columns are stored.
             is_computed: false,
+            fingerprint: self.column_fingerprint(&attribute.name, members),
         };
         Facts {
             columns: attributes.iter().map(column).collect(),
             key: self.keys.get(&relation.number).cloned().unwrap_or_default(),
             unique: self.unique.get(&relation.number).cloned().unwrap_or_default(),
             uncapturable: self.uncapturable(relation, members),
-            fingerprint: self.fingerprint(members),
+            fingerprint: Self::fingerprint(members),
         }
     }
 
-    fn fingerprint(&self, members: &[&Relation]) -> String {
+    /// Another file: PostgreSQL wrote all rows anew, perhaps as others, or none.
+    fn fingerprint(members: &[&Relation]) -> String {
         let mut text = String::new();
         for member in members {
             let Relation { number, file, kind, bound, hides_rows, .. } = member;
             text += &format!("{number} {file} {kind} {bound:?} {hides_rows}\n");
-            for attribute in self.attributes(member) {
-                let Attribute { name, kind, modifier, generated, collation, .. } = attribute;
+        }
+        Version::of(text.as_bytes()).to_string()
+    }
+
+    /// Of a column, with those that are read as it. A number is never used again: not by a column that gets the
+    /// name of one which was dropped or renamed.
+    fn column_fingerprint(&self, name: &str, members: &[&Relation]) -> String {
+        let mut text = String::new();
+        for member in members {
+            for attribute in self.attributes(member).iter().filter(|attribute| attribute.name == name) {
+                let Attribute { number, kind, modifier, generated, collation, .. } = attribute;
                 let labels = self.types.labels(*kind);
-                text += &format!("{name:?} {kind} {modifier} {generated} {collation:?} {labels:?}\n");
+                text += &format!("{number} {kind} {modifier} {generated} {collation:?} {labels:?}\n");
             }
         }
         Version::of(text.as_bytes()).to_string()

@@ -274,7 +274,9 @@ impl Capture for Sqlite {
             .map_err(failed)?;
         let Some(seen) = seen.flatten() else { return Ok(true) };
         let is_installed = connected.known().is_installed(standing.version, consumer, None);
-        Ok(!is_installed || standing.is_full || Moment::of(&seen) != standing.moment)
+        let seen = Moment::of(&seen);
+        let now = Moment { is_checked: seen.is_checked, ..standing.moment };
+        Ok(!is_installed || standing.is_full || seen != now)
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {
@@ -424,10 +426,23 @@ async fn remembered(connection: &mut SqliteConnection) -> Result<Remembered, sql
     let consumers: Vec<(String, String)> =
         sqlx::query_as(AssertSqlSafe(consumers)).fetch_all(&mut *connection).await?;
     let standing = Standing::read(connection).await?;
+    let seen = format!("SELECT seen FROM {CONSUMER} UNION ALL SELECT seen FROM {INTENT}");
+    let seen: Vec<Option<String>> =
+        sqlx::query_scalar(AssertSqlSafe(seen)).fetch_all(&mut *connection).await?;
+    let moments = seen.into_iter().flatten().map(|seen| Moment::of(&seen));
+    let now = &standing.moment;
+    let of_now =
+        |then: &Moment| (&then.identity, then.lost) == (&now.identity, now.lost) && then.last <= now.last;
+    let checked = moments.filter(|then| then.is_checked && of_now(then));
+    let last = checked.map(|then| then.last).max().unwrap_or(0);
+    let edited = format!("SELECT DISTINCT source FROM {LOG} WHERE id > ?");
+    let edited: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(edited)).bind(last).fetch_all(connection).await?;
     Ok(Remembered {
         consumers: consumers.into_iter().collect(),
         sources: standing.sources,
         next: standing.next,
+        span: standing.span,
+        edited: edited.into_iter().collect(),
     })
 }
 
@@ -455,7 +470,7 @@ async fn lasts(
 /// The tables that were just captured and whose edits fail to compile, each with the reason.
 async fn broken(connection: &mut SqliteConnection, plan: &Plan) -> BTreeMap<String, String> {
     let mut broken = BTreeMap::new();
-    for table in &plan.tables {
+    for table in plan.tables.iter().chain(&plan.carried) {
         let on = quoted(&table.name);
         let column = plan.captured.get(&table.name).and_then(|columns| columns.first());
         let mut edits =

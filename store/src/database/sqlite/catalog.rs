@@ -108,6 +108,8 @@ pub(super) struct Schema {
     pub(super) details: BTreeMap<Table, Details>,
     /// What lies in the schema under names of ours: kind, name, table, text.
     pub(super) ours: Vec<[String; 4]>,
+    /// In which order the tables were made, those of ours among them: VACUUM and ALTER TABLE keep it.
+    made: HashMap<String, usize>,
     /// Whose pages begin at this page.
     roots: HashMap<i64, String>,
     virtuals: BTreeSet<Table>,
@@ -142,10 +144,14 @@ impl Schema {
             catalog: Arc::new(catalog.clone()),
             details: BTreeMap::new(),
             ours: Vec::new(),
+            made: HashMap::new(),
             roots: HashMap::from([(1, "sqlite_schema".to_owned())]),
             virtuals: BTreeSet::new(),
         };
-        for entry in &entries {
+        for (place, entry) in entries.iter().enumerate() {
+            if entry.kind == "table" {
+                schema.made.insert(entry.name.clone(), place);
+            }
             if entry.root > 0 {
                 schema.roots.insert(entry.root, entry.table.clone());
             }
@@ -178,6 +184,12 @@ impl Schema {
         }
         schema.catalog = Arc::new(catalog);
         Ok(schema)
+    }
+
+    /// Whether a table was made after another, as it is after what captures it once it was rebuilt: its triggers
+    /// may have been put back by whoever did it.
+    pub(super) fn is_made_after(&self, table: &str, other: &str) -> bool {
+        self.made.get(other).is_some_and(|other| self.made.get(table).is_some_and(|own| own > other))
     }
 
     /// The base tables that `query`, one SELECT, reads.
@@ -224,7 +236,8 @@ impl Schema {
 }
 
 async fn entries(connection: &mut SqliteConnection) -> Result<Vec<Entry>, sqlx::Error> {
-    let sql = "SELECT type, name, tbl_name, coalesce(rootpage, 0), coalesce(sql, '') FROM sqlite_schema";
+    let sql = "SELECT type, name, tbl_name, coalesce(rootpage, 0), coalesce(sql, '') FROM sqlite_schema \
+               ORDER BY rowid";
     let rows = sqlx::query(sql).persistent(false).fetch_all(connection).await?;
     let entry = |row: SqliteRow| {
         Ok(Entry {
@@ -257,7 +270,13 @@ struct Declared {
     key: i64,
     hidden: i64,
     is_not_null: bool,
-    defaults: bool,
+    default: Option<String>,
+}
+
+impl Declared {
+    fn is_generated(&self) -> bool {
+        matches!(self.hidden, 2 | 3)
+    }
 }
 
 async fn facts(
@@ -267,7 +286,7 @@ async fn facts(
     kind: &str,
     without_rowid: bool,
 ) -> Result<(Facts, Details), sqlx::Error> {
-    let columns = "SELECT name, type, pk, hidden, \"notnull\", \"notnull\" AND dflt_value IS NOT NULL \
+    let columns = "SELECT name, type, pk, hidden, \"notnull\", dflt_value \
                    FROM pragma_table_xinfo(?) ORDER BY cid";
     // The module behind a virtual table may be missing here: then nothing is known of its columns.
     let rows = sqlx::query(columns).bind(name).fetch_all(&mut *connection).await;
@@ -280,7 +299,7 @@ async fn facts(
             key: row.try_get(2)?,
             hidden: row.try_get(3)?,
             is_not_null: row.try_get(4)?,
-            defaults: row.try_get(5)?,
+            default: row.try_get(5)?,
         });
     }
     let mut key: Vec<&Declared> = declared.iter().filter(|column| column.key > 0).collect();
@@ -290,6 +309,7 @@ async fn facts(
     let mut details =
         Details { columns: Vec::new(), rowid: None, integer_key: None, unique: Vec::new(), refuses };
     let mut columns = Vec::with_capacity(declared.len());
+    let text = find(entries, "table", name).map_or("", |entry| &entry.sql);
     for column in &declared {
         let Comparison { affinity, collation, may_fail } = match kind {
             "virtual" => Comparison::UNKNOWN,
@@ -303,15 +323,16 @@ async fn facts(
             prints_apart: collation.as_deref().is_some_and(|collation| collation != "BINARY"),
             is_float: affinity == Affinity::Real,
             is_computed,
+            fingerprint: fingerprint(column, affinity, collation.as_deref(), text),
         });
         details.columns.push(ColumnDetails {
             name: column.name.clone(),
             affinity,
             collation,
-            is_generated: matches!(column.hidden, 2 | 3),
+            is_generated: column.is_generated(),
             is_computed,
             is_not_null: column.is_not_null,
-            defaults: column.defaults,
+            defaults: column.is_not_null && column.default.is_some(),
         });
     }
     if kind != "virtual" {
@@ -328,11 +349,19 @@ async fn facts(
         }
     }
     let key = key.into_iter().map(|column| column.name.clone()).collect();
-    let entry = find(entries, "table", name);
-    let text = entry.map_or_else(String::new, |entry| format!("{} {}", entry.root, entry.sql));
-    let fingerprint = Version::of(text.as_bytes()).to_string();
+    // One that was rebuilt or replaced is captured anew: its triggers went, or are older than it.
+    let fingerprint = format!("{kind} {without_rowid}");
     let unique = details.unique.iter().filter_map(Unique::columns).collect();
     Ok((Facts { columns, key, unique, uncapturable, fingerprint }, details))
+}
+
+/// Differs whenever a column may have other values although no row was edited: rows that were stored before it
+/// was have its default. What a generated one is made of stands in the table's text alone.
+fn fingerprint(column: &Declared, affinity: Affinity, collation: Option<&str>, text: &str) -> String {
+    let Declared { kind, hidden, default, .. } = column;
+    let text = if column.is_generated() { text } else { "" };
+    let all = format!("{kind:?} {hidden} {default:?} {affinity:?} {collation:?} {text}");
+    Version::of(all.as_bytes()).to_string()
 }
 
 impl Unique {

@@ -14,6 +14,9 @@ use crate::database::mysql::text::quoted;
 const MASK_BITS: usize = 62;
 /// The mask of a row that came or went: all of its columns did.
 const ALL: i64 = -1;
+/// The mask of an image that was taken over from what captured the table before: it may stand there twice, so it
+/// cancels out with none.
+const PERHAPS: i64 = -2;
 
 /// What [`RECORD`] does. Under LOCK TABLES, MariaDB lets no trigger write to a table that several triggers name
 /// and somebody has read; but to one that all of them reach through one procedure.
@@ -28,8 +31,10 @@ pub(super) fn record() -> String {
 /// A table and the columns of it that are captured.
 pub(super) struct Target<'a> {
     pub(super) table: &'a str,
-    /// Its number among the captured tables.
+    /// Its number among the captured tables, which its changes bear.
     pub(super) id: i64,
+    /// The number in the names of what captures it.
+    pub(super) number: i64,
     /// Captured columns, in order.
     pub(super) columns: Vec<&'a ColumnDetails>,
     /// Tables whose foreign keys change rows of this one without firing its triggers.
@@ -64,7 +69,7 @@ fn bit(place: usize) -> usize {
 /// The SELECT of the images among `changes` in which one of `columns` changed, without those that cancel
 /// out: as many of the same content came as went, so that the table has as many as before.
 pub(super) fn images(
-    source: i64,
+    number: i64,
     captured: &[ColumnDetails],
     changes: &Ranges,
     columns: &BTreeSet<String>,
@@ -88,9 +93,9 @@ pub(super) fn images(
     format!(
         "SELECT {} FROM {} AS edgepress_c WHERE {} AND \
          (edgepress_c.edgepress_mask < 0 OR edgepress_c.edgepress_mask & {bits} <> 0) GROUP BY {} \
-         HAVING SUM(IF(edgepress_c.edgepress_row & 1, 1, -1)) <> 0",
+         HAVING MIN(edgepress_c.edgepress_mask) = {PERHAPS} OR SUM(IF(edgepress_c.edgepress_row & 1, 1, -1)) <> 0",
         list.join(", "),
-        quoted(&change_table(source)),
+        quoted(&change_table(number)),
         changes.rows().condition("edgepress_c.edgepress_row"),
         group.join(", "),
     )
@@ -102,7 +107,7 @@ impl Target<'_> {
     pub(super) fn change_table(&self) -> String {
         let mut sql = format!(
             "CREATE TABLE {} (edgepress_row BIGINT NOT NULL PRIMARY KEY, edgepress_mask BIGINT NOT NULL",
-            quoted(&change_table(self.id))
+            quoted(&change_table(self.number))
         );
         for column in &self.columns {
             sql.push_str(&format!(", {} {}", quoted(&column.name), column.column_type));
@@ -114,10 +119,24 @@ impl Target<'_> {
         sql + ") ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
     }
 
+    /// The statement that takes images over which were taken until now, of the table with that number and with
+    /// the columns `before`: what was not captured then is NULL. Whoever reads that is told that it is fresh.
+    pub(super) fn take_over(&self, number: i64, before: &[ColumnDetails]) -> String {
+        let kept = self.columns.iter().filter(|column| before.contains(column));
+        let columns: String = kept.map(|column| format!(", {}", quoted(&column.name))).collect();
+        let (into, from) = (change_table(self.number), change_table(number));
+        format!(
+            "INSERT IGNORE INTO {} (edgepress_row, edgepress_mask{columns}) SELECT edgepress_row, {PERHAPS}{columns} \
+             FROM {}",
+            quoted(&into),
+            quoted(&from)
+        )
+    }
+
     /// The triggers that capture this table.
     pub(super) fn triggers(&self) -> Vec<TriggerText> {
         let on = |event, does: &str, table: &str, body| TriggerText {
-            name: trigger(self.id, does),
+            name: trigger(self.number, does),
             table: table.to_owned(),
             event,
             body,
@@ -176,7 +195,7 @@ impl Target<'_> {
     }
 
     fn row(&self, row: &str) -> String {
-        let into = quoted(&change_table(self.id));
+        let into = quoted(&change_table(self.number));
         format!("{} INSERT INTO {into} VALUES {};", self.log(), self.values(&ALL.to_string(), row))
     }
 
@@ -195,7 +214,7 @@ impl Target<'_> {
             "IF NOT ({}) THEN {} INSERT INTO {} VALUES {}, {}; END IF;",
             same.join(" AND "),
             self.log(),
-            quoted(&change_table(self.id)),
+            quoted(&change_table(self.number)),
             self.values(&mask, "OLD"),
             self.values(&mask, "NEW"),
         )))

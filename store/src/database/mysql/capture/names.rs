@@ -12,20 +12,20 @@ pub(super) const CONSUMER: &str = "edgepress_consumer";
 pub(super) const INTENT: &str = "edgepress_intent";
 /// The procedure that adds to the log.
 pub(in super::super) const RECORD: &str = "edgepress_record";
-/// Images of a table's rows: the number of the captured table follows.
+/// Images of a table's rows: a number of the captured table follows.
 const CHANGE: &str = "edgepress_change_";
-/// Triggers: the number of the captured table follows, then what they do.
+/// Triggers: a number of the captured table follows, then what they do.
 const TRIGGER: &str = "edgepress_on_";
 
 /// The table with the images of a captured table's rows: the row of change 7 is 14 if it is the old one, 15 if
 /// it is the new one.
-pub(super) fn change_table(source: i64) -> String {
-    format!("{CHANGE}{source}")
+pub(super) fn change_table(number: i64) -> String {
+    format!("{CHANGE}{number}")
 }
 
 /// A trigger for a captured table: numbers, since names of triggers have at most 64 characters.
-pub(in super::super) fn trigger(source: i64, does: &str) -> String {
-    format!("{TRIGGER}{source}_{does}")
+pub(in super::super) fn trigger(number: i64, does: &str) -> String {
+    format!("{TRIGGER}{number}_{does}")
 }
 
 fn is_numbered(name: &str, prefix: &str) -> bool {

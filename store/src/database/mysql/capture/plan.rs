@@ -13,6 +13,7 @@ use super::seen::Source;
 use crate::database::capture::{Reads, Table};
 use crate::database::mysql::catalog::{ColumnDetails, Schema};
 use crate::database::mysql::text::{literal, quoted};
+use crate::database::since::{How, MOST_CARRIED, Since, since};
 
 const TEXT: &str = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 
@@ -71,6 +72,8 @@ pub(super) struct Remembered {
     pub(super) sources: Vec<Source>,
     /// The next number of a captured table.
     pub(super) next: i64,
+    /// How many changes wait at most.
+    pub(super) waiting: i64,
 }
 
 /// What is to be done.
@@ -184,23 +187,27 @@ impl Plan {
             let columns: Vec<&ColumnDetails> = details.iter().filter(is_captured).collect();
             self.captured.insert(name.clone(), columns.iter().map(|column| column.name.clone()).collect());
             let source = remembered.sources.iter().find(|source| source.name == *name);
-            let id = source.map_or(0, |source| source.id);
-            let mut target = Target { table: name, id, columns, ancestors: schema.ancestors(name) };
+            let (id, number) = source.map_or((0, 0), |source| (source.id, source.how.number));
+            let mut target = Target { table: name, id, number, columns, ancestors: schema.ancestors(name) };
             let problem = match source {
                 None => Some("it is not captured yet".to_owned()),
-                Some(source) if !source.columns.iter().eq(target.columns.iter().copied()) => {
+                Some(source) if !source.how.columns.iter().eq(target.columns.iter().copied()) => {
                     Some("other columns are read, or their types changed".to_owned())
                 }
                 Some(_) => missing(schema, &target),
             };
             if let Some(problem) = problem {
-                target.id = next;
+                let carried = source.filter(|source| remembered.misses_nothing(schema, source));
+                target.number = next;
                 next += 1;
+                if carried.is_none() {
+                    target.id = target.number;
+                    self.tables.push(key);
+                }
                 self.problems.insert(name.clone(), problem);
-                self.tables.push(key);
-                self.capture(&target);
+                self.capture(&target, carried);
             }
-            expected.insert(change_table(target.id));
+            expected.insert(change_table(target.number));
             expected.extend(target.triggers().into_iter().map(|trigger| trigger.name));
         }
         for source in &remembered.sources {
@@ -215,19 +222,42 @@ impl Plan {
         }
     }
 
-    /// Captures a table from now on. A new number makes it count as wholly changed; it is taken first, so
-    /// that nothing is made twice under it.
-    fn capture(&mut self, target: &Target<'_>) {
-        self.statements.push(format!("UPDATE {STATE} SET next = GREATEST(next, {})", target.id + 1));
+    /// Captures a table from now on: under the number of `carried`, so that only changes count, or under a new
+    /// one, which makes it count as wholly changed. The number in the names is taken first, so that nothing is
+    /// made twice under it. Making a trigger waits for all who write to the table: whatever is not recorded by
+    /// the new ones is among the images that were there before.
+    fn capture(&mut self, target: &Target<'_>, carried: Option<&Source>) {
+        self.statements.push(format!("UPDATE {STATE} SET next = GREATEST(next, {})", target.number + 1));
         self.statements.push(target.change_table());
         self.statements.extend(target.triggers().iter().map(TriggerText::create));
-        let columns = literal(&json!(target.columns).to_string());
+        let mut begun = Since::new();
+        if let Some(Source { how: How { columns, number, since: before }, .. }) = carried {
+            let is_known = |name: &String| columns.iter().any(|column| column.name == *name);
+            begun = since(target.columns.iter().map(|column| &column.name), before, is_known, target.number);
+            self.statements.push(target.take_over(*number, columns));
+        }
+        let how = How { columns: target.columns.clone(), number: target.number, since: begun };
+        let how = literal(&json!(how).to_string());
         self.statements.push(format!(
-            "INSERT INTO {SOURCE} (name, id, columns_) VALUES ({}, {}, {columns}) \
+            "INSERT INTO {SOURCE} (name, id, columns_) VALUES ({}, {}, {how}) \
              ON DUPLICATE KEY UPDATE id = VALUES(id), columns_ = VALUES(columns_)",
             literal(target.table),
             target.id,
         ));
+    }
+}
+
+impl Remembered {
+    /// Whether what captures a table is as it was made for the columns that it captures, which are all as they
+    /// were, and few enough changes wait to be taken over.
+    fn misses_nothing(&self, schema: &Schema, source: &Source) -> bool {
+        let Source { id, name, how: How { columns, number, .. } } = source;
+        let table = schema.table(name);
+        let is_same = |column: &ColumnDetails| schema.column(&table, &column.name) == Some(column);
+        let ancestors = schema.ancestors(name);
+        let target =
+            Target { table: name, id: *id, number: *number, columns: columns.iter().collect(), ancestors };
+        self.waiting <= MOST_CARRIED && columns.iter().all(is_same) && missing(schema, &target).is_none()
     }
 }
 
@@ -241,7 +271,7 @@ fn is_wanted(wanted: &BTreeSet<String>, name: &str) -> bool {
 
 /// What is missing or altered of what captures this table.
 fn missing(schema: &Schema, target: &Target<'_>) -> Option<String> {
-    let table = change_table(target.id);
+    let table = change_table(target.number);
     if !schema.ours.contains(&table) {
         return Some(format!("the table {table} is missing"));
     }

@@ -58,7 +58,7 @@ impl Mysql {
         let moments: Vec<Moment> =
             moments(connection, &standing).await.map_err(failed)?.into_values().flatten().collect();
         let (changes, is_lossy) = prunable(&all, &moments, most);
-        let sources = standing.sources.iter().map(|source| source.id).collect();
+        let sources = standing.sources.iter().map(|source| source.how.number).collect();
         Ok(Some(Prunable { changes, is_lossy, sources }))
     }
 

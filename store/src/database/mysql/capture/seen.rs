@@ -9,18 +9,16 @@ use serde::{Deserialize, Serialize};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, FromRow, Row as _};
 
-use super::ddl::images;
+use super::ddl::{Target, TriggerText, images};
 use super::names::{LOG, SOURCE, STATE};
 use super::plan::is_there;
 use super::ranges::Ranges;
 use crate::database::capture::{Changes, Images, Seen};
-use crate::database::mysql::catalog::{ColumnDetails, Emptied, Schema};
+use crate::database::mysql::catalog::{Altered, ColumnDetails, Counted, Schema};
+use crate::database::since::{How, Since, fresh};
 
 /// Gaps that are remembered at most; with more, the next look finds everything changed.
 const MOST_GAPS: usize = 20_000;
-
-/// By so many seconds two reckonings of when the server began may differ.
-const CLOCK_STEP: u64 = 2;
 
 /// What [`Seen`] holds, as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +33,18 @@ pub(in super::super) struct Moment {
     pub(super) lost: i64,
     /// By captured table; differs when any of its rows may have changed without a record.
     pub(super) marks: BTreeMap<String, String>,
+    /// By captured table, from when on some of its columns were captured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) since: BTreeMap<String, Since>,
+    /// By captured table.
+    #[serde(default)]
+    altered: BTreeMap<String, Altered>,
+    /// How often columns were added and dropped, if the server counts that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instant: Option<Counted>,
     /// How often tables were emptied at once, where the marks do not tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) emptied: Option<Emptied>,
+    pub(super) emptied: Option<Counted>,
 }
 
 impl Moment {
@@ -45,11 +52,22 @@ impl Moment {
     pub(super) fn none_emptied_since(&self, then: &Self) -> bool {
         match (&self.emptied, &then.emptied) {
             (None, _) => true,
-            (Some(now), Some(then)) => {
-                now.counts == then.counts && now.since.abs_diff(then.since) <= CLOCK_STEP
-            }
+            (Some(now), Some(then)) => now.is_same(then),
             (Some(_), None) => false,
         }
+    }
+
+    /// Whether each column of a table surely holds what it held `then`, but for edits, under whatever name. All
+    /// that the server tells of a table which was altered is when: a column may have been dropped and another
+    /// added under its name, unless no column was added or dropped on the whole server. (DDL that writes all rows
+    /// anew gives the table another number.)
+    fn keeps_columns(&self, then: &Self, table: &str) -> bool {
+        let is_altered = match (self.altered.get(table), then.altered.get(table)) {
+            (Some(now), Some(then)) => !now.is_same(then),
+            _ => true,
+        };
+        let is_counted = self.instant.as_ref().zip(then.instant.as_ref());
+        !is_altered || is_counted.is_some_and(|(now, then)| now.is_same(then))
     }
 
     pub(in super::super) fn seen(&self) -> Seen {
@@ -79,7 +97,7 @@ impl Moment {
 pub(super) struct Source {
     pub(super) id: i64,
     pub(super) name: String,
-    pub(super) columns: Vec<ColumnDetails>,
+    pub(super) how: How<ColumnDetails>,
 }
 
 /// How our tables stand at one moment.
@@ -119,6 +137,9 @@ impl Standing {
                 gaps: there.gaps(settled + 1, high),
                 lost: row.try_get(2)?,
                 marks: BTreeMap::new(),
+                since: BTreeMap::new(),
+                altered: BTreeMap::new(),
+                instant: schema.and_then(|schema| schema.instant.clone()),
                 emptied: schema.and_then(|schema| schema.emptied.clone()),
             },
             pruned,
@@ -158,14 +179,24 @@ impl Standing {
         for row in sqlx::query(AssertSqlSafe(sources)).fetch_all(connection).await? {
             let (id, name, columns): (i64, String, String) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            if let Some(schema) = schema {
-                let facts = schema.catalog.tables.get(&schema.table(&name));
-                let fingerprint = facts.map_or("none", |facts| facts.fingerprint.as_str());
-                let triggers = schema.triggers_of(id);
-                self.moment.marks.insert(name.clone(), format!("{id} {triggers} {fingerprint}"));
+            // What another version wrote captures nothing, so that it is made anew.
+            let how: How<ColumnDetails> = serde_json::from_str(&columns).unwrap_or_else(|_| How {
+                columns: Vec::new(),
+                number: id,
+                since: Since::new(),
+            });
+            if !how.since.is_empty() {
+                self.moment.since.insert(name.clone(), how.since.clone());
             }
-            let columns = serde_json::from_str(&columns).unwrap_or_default();
-            self.sources.push(Source { id, name, columns });
+            if let Some(schema) = schema {
+                let table = schema.table(&name);
+                let facts = schema.catalog.tables.get(&table);
+                let fingerprint = facts.map_or("none", |facts| facts.fingerprint.as_str());
+                let lacking = lacking(schema, &name, &how);
+                self.moment.marks.insert(name.clone(), format!("{id} {lacking} {fingerprint}"));
+                self.moment.altered.insert(name.clone(), schema.altered(&table));
+            }
+            self.sources.push(Source { id, name, how });
         }
         Ok(())
     }
@@ -184,6 +215,15 @@ impl Standing {
         };
         Some(reason.to_owned())
     }
+}
+
+/// How many of the triggers that capture a table are not there.
+fn lacking(schema: &Schema, name: &str, how: &How<ColumnDetails>) -> usize {
+    let columns = how.columns.iter().collect();
+    let target =
+        Target { table: name, id: 0, number: how.number, columns, ancestors: schema.ancestors(name) };
+    let is_there = |trigger: &TriggerText| schema.triggers.iter().any(|found| found.name == trigger.name);
+    target.triggers().iter().filter(|trigger| !is_there(trigger)).count()
 }
 
 /// The changes with higher numbers than `from` that this transaction sees.
@@ -218,23 +258,30 @@ pub(in super::super) async fn changes(
         seen: Seen(String::new()),
         everything: Some("edits of the database are not captured".to_owned()),
         whole: BTreeSet::new(),
+        fresh: BTreeMap::new(),
         tables: BTreeMap::new(),
         oldest: None,
     };
     let Some(mut standing) = standing else { return Ok(changes) };
+    if let Some((now, then)) = standing.moment.instant.as_mut().zip(then.instant.as_ref())
+        && now.is_same(then)
+    {
+        // Told apart only by how exact clocks are.
+        now.clone_from(then);
+    }
     let none_emptied = standing.moment.none_emptied_since(&then);
     if none_emptied && standing.moment.emptied.is_some() {
         standing.moment.emptied.clone_from(&then.emptied);
     }
     changes.seen = standing.moment.seen();
     changes.everything = standing.everything_since(&then);
-    let fresh = standing.unseen(connection, &then).await?;
+    let unseen = standing.unseen(connection, &then).await?;
     let counts = format!(
         "SELECT source, COUNT(*), CAST(MAX(is_whole) AS SIGNED), \
          CAST(UNIX_TIMESTAMP(MIN(at)) * 1000 AS SIGNED) FROM {LOG} WHERE {} GROUP BY source",
-        fresh.condition("id")
+        unseen.condition("id")
     );
-    let counts: Vec<(i64, i64, i64, i64)> = match fresh.is_empty() {
+    let counts: Vec<(i64, i64, i64, i64)> = match unseen.is_empty() {
         true => Vec::new(),
         false => plain(connection, counts).await?,
     };
@@ -244,15 +291,24 @@ pub(in super::super) async fn changes(
         return Ok(changes);
     }
     let now = &standing.moment;
-    for Source { id, name, columns } in standing.sources {
+    for Source { id, name, how } in standing.sources {
         let table = schema.table(&name);
         let found = counts.iter().find(|(source, ..)| *source == id);
         let is_marked = found.is_some_and(|(_, _, is_whole, _)| *is_whole != 0);
-        if is_marked || !none_emptied || then.marks.get(&name) != now.marks.get(&name) {
+        let is_same = then.marks.get(&name) == now.marks.get(&name) && now.keeps_columns(&then, &name);
+        if is_marked || !none_emptied || !is_same {
             changes.whole.insert(table);
-        } else if let Some((_, count, ..)) = found {
-            let fresh = fresh.clone();
-            let source = Arc::new(move |wanted: &BTreeSet<String>| images(id, &columns, &fresh, wanted));
+            continue;
+        }
+        let columns = how.columns.iter().map(|column| &column.name);
+        let fresh = fresh(columns, now.since.get(&name), then.since.get(&name));
+        if !fresh.is_empty() {
+            changes.fresh.insert(table.clone(), fresh);
+        }
+        if let Some((_, count, ..)) = found {
+            let unseen = unseen.clone();
+            let How { columns, number, .. } = how;
+            let source = Arc::new(move |wanted: &BTreeSet<String>| images(number, &columns, &unseen, wanted));
             changes.tables.insert(table, Images { count: count.unsigned_abs(), source });
         }
     }

@@ -10,7 +10,7 @@ use super::*;
 use crate::database::Database as _;
 use crate::database::capture::{Changes, Keys, Table};
 use crate::database::conformance::{self, Writer as _};
-use crate::database::mysql::tests::{Other, database};
+use crate::database::mysql::tests::{Other, alone, database};
 
 const ME: &str = "shop";
 
@@ -102,6 +102,6 @@ fn ints(numbers: &[i64]) -> Vec<Vec<Value>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_captures_edits() {
-    let (_url, database, other) = database("").await;
+    let (_server, _url, database, other) = alone("").await;
     conformance::capture::all(&database, &other).await;
 }

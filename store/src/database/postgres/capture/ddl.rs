@@ -72,8 +72,10 @@ $edgepress$"
 
 /// A table and the columns of it that are captured.
 pub(super) struct Target<'a> {
-    /// Its number among the captured tables.
+    /// Its number among the captured tables, which its changes bear.
     pub(super) id: i64,
+    /// The number in the names of what captures it.
+    pub(super) number: i64,
     pub(super) details: &'a Details,
     /// Captured columns, each with what declares it.
     pub(super) columns: Vec<&'a (String, String)>,
@@ -98,10 +100,10 @@ pub(super) fn captured_columns<'a>(
 impl Target<'_> {
     /// The table of images and the function, which concern nobody else yet.
     pub(super) fn objects(&self) -> Vec<String> {
-        let table = change_table(self.id);
+        let table = change_table(self.number);
         let columns: String =
             self.columns.iter().map(|(name, declared)| format!(", {} {declared}", quoted(name))).collect();
-        let function = function(self.id);
+        let function = function(self.number);
         vec![
             format!(
                 "CREATE TABLE edgepress_capture.{table} (edgepress_id bigint NOT NULL DEFAULT pg_catalog.nextval('{CHANGE_ID}'), \
@@ -122,7 +124,7 @@ impl Target<'_> {
     /// The triggers: what makes them.
     pub(super) fn triggers(&self) -> Vec<String> {
         let mut statements = Vec::new();
-        let function = function(self.id);
+        let function = function(self.number);
         let mut create = |member: &Member, suffix: &str, event: &str, rest: &str| {
             let (name, on) = (self.name(suffix), &member.name);
             statements.push(format!(
@@ -150,6 +152,18 @@ impl Target<'_> {
         statements
     }
 
+    /// The statement that takes images over which were taken until now, of the table with that number and with
+    /// the columns `before`: what was not captured then is NULL. Whoever reads that is told that it is fresh.
+    pub(super) fn take_over(&self, number: i64, before: &[String]) -> String {
+        let kept = self.columns.iter().map(|(name, _)| name).filter(|name| before.contains(name));
+        let columns: String = kept.map(|name| format!(", {}", quoted(name))).collect();
+        let columns = format!("edgepress_id, edgepress_xid, edgepress_op{columns}");
+        let (into, from) = (change_table(self.number), change_table(number));
+        format!(
+            "INSERT INTO edgepress_capture.{into} ({columns}) SELECT {columns} FROM edgepress_capture.{from}"
+        )
+    }
+
     /// A partitioned table gives its own to its partitions, those attached later among them.
     fn makes_row_trigger(&self, member: &Member) -> bool {
         match self.details.is_partitioned {
@@ -175,7 +189,7 @@ impl Target<'_> {
 
     /// Late in the alphabet: what other triggers of the table do first comes first.
     fn name(&self, suffix: &str) -> String {
-        format!("zz_edgepress_{}_{suffix}", self.id)
+        format!("zz_edgepress_{}_{suffix}", self.number)
     }
 
     fn list(&self, before: &str) -> String {
@@ -221,7 +235,7 @@ END
     }
 
     fn insert(&self) -> String {
-        format!("INSERT INTO edgepress_capture.{} (edgepress_op{})", change_table(self.id), self.list(""))
+        format!("INSERT INTO edgepress_capture.{} (edgepress_op{})", change_table(self.number), self.list(""))
     }
 
     /// An update's images are those that the statement added to the table or took from it: what is in both by
@@ -282,7 +296,7 @@ END
 
 /// The SELECT of the images that came after `since` in which one of `columns` changed, without those that
 /// cancel out: as many of the same content came as went, so that the table has as many as before.
-pub(super) fn images(id: i64, since: &str, columns: &BTreeSet<String>) -> String {
+pub(super) fn images(number: i64, since: &str, columns: &BTreeSet<String>) -> String {
     let (mut inner, mut text, mut outer) = (String::new(), Vec::new(), Vec::new());
     for column in columns {
         let name = quoted(column);
@@ -301,7 +315,7 @@ pub(super) fn images(id: i64, since: &str, columns: &BTreeSet<String>) -> String
          WINDOW s AS (PARTITION BY ROW({})::text COLLATE \"C\")) AS w \
          WHERE w.edgepress_sum <> 0 AND w.edgepress_number = 1",
         outer.join(", "),
-        change_table(id),
+        change_table(number),
         text.join(", "),
     )
 }

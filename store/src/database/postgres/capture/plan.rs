@@ -9,17 +9,17 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::ddl::{Target, Trigger, captured_columns, fixed};
-use super::names::{CONSUMER, FIXED, SCHEMA, SOURCE, STATE, change_table, function, literal};
+use super::names::{
+    CHANGE_ID, CONSUMER, FIXED, PRUNED_ID, SCHEMA, SOURCE, STATE, change_table, function, literal,
+};
 use super::seen::{Source, sources};
 use crate::database::capture::{Reads, Table};
-use crate::database::postgres::catalog::Schema;
+use crate::database::postgres::catalog::{Details, Schema};
+use crate::database::since::{How, MOST_CARRIED, Since, since};
 use crate::database::text::quoted;
 
 /// What consumers read, as it is remembered: schema, name, columns.
 type Remembered = Vec<(String, String, BTreeSet<String>)>;
-
-/// How many statements drop what captured one table.
-pub(super) const STATEMENTS_OF_A_DROP: usize = 3;
 
 /// A trigger as it is.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) struct There {
     consumers: BTreeMap<String, String>,
     sources: Vec<Source>,
     next: i64,
+    /// How many changes wait at most.
+    waiting: i64,
     triggers: Vec<Found>,
     /// Names and bodies.
     functions: BTreeMap<String, String>,
@@ -74,14 +76,16 @@ impl There {
         if !there.is_complete {
             return Ok(there);
         }
-        let next = format!("SELECT next FROM {STATE}");
-        let next: Option<i64> =
-            sqlx::query_scalar(AssertSqlSafe(next)).fetch_optional(&mut *connection).await?;
+        let next = format!(
+            "SELECT s.next, c.last_value - p.last_value FROM {STATE} s, {CHANGE_ID} c, {PRUNED_ID} p"
+        );
+        let next: Option<(i64, i64)> =
+            sqlx::query_as(AssertSqlSafe(next)).fetch_optional(&mut *connection).await?;
         let Some(next) = next else {
             there.is_complete = false;
             return Ok(there);
         };
-        there.next = next;
+        (there.next, there.waiting) = next;
         let consumers = format!("SELECT name, reads FROM {CONSUMER}");
         let consumers: Vec<(String, String)> =
             sqlx::query_as(AssertSqlSafe(consumers)).fetch_all(&mut *connection).await?;
@@ -105,17 +109,16 @@ impl There {
 
     /// What is missing or altered of what captures a table.
     fn problem(&self, source: &Source, target: &Target<'_>) -> Option<String> {
-        let columns: Vec<&String> = target.columns.iter().map(|(name, _)| name).collect();
-        if !source.columns.iter().eq(columns) {
+        if !source.how.columns.iter().eq(target.columns.iter().map(|(name, _)| name)) {
             return Some("other columns are read".to_owned());
         }
         if source.shape != shape(target) {
             return Some("the table was altered".to_owned());
         }
-        if !self.relations.contains(&change_table(target.id)) {
-            return Some(format!("the table edgepress_capture.{} is missing", change_table(target.id)));
+        if !self.relations.contains(&change_table(target.number)) {
+            return Some(format!("the table edgepress_capture.{} is missing", change_table(target.number)));
         }
-        let function = function(target.id);
+        let function = function(target.number);
         match self.functions.get(&function) {
             None => return Some(format!("the function edgepress_capture.{function} is missing")),
             Some(body) if *body != target.body() => {
@@ -141,10 +144,26 @@ impl There {
     }
 }
 
+impl There {
+    /// Whether what captures a table is as it was made for the columns that it captures, and few enough changes
+    /// wait to be taken over.
+    fn misses_nothing(&self, source: &Source, details: &Details) -> bool {
+        let column = |name: &String| details.columns.iter().find(|(column, _)| column == name);
+        let columns: Option<Vec<_>> = source.how.columns.iter().map(column).collect();
+        columns.is_some_and(|columns| {
+            let target = Target { id: source.id, number: source.how.number, details, columns };
+            self.waiting <= MOST_CARRIED && self.problem(source, &target).is_none()
+        })
+    }
+}
+
 /// A table that is to be captured.
 pub(super) struct Make {
     pub(super) table: Table,
-    pub(super) id: i64,
+    /// The number in the names of what captures it.
+    pub(super) number: i64,
+    /// Whether it was captured before, and no change of what was captured is missed.
+    pub(super) is_carried: bool,
     pub(super) statements: Vec<String>,
 }
 
@@ -157,10 +176,9 @@ pub(super) struct Plan {
     pub(super) is_complete: bool,
     /// What is there before any table is captured, and who reads.
     pub(super) first: Vec<String>,
-    /// Each with the number that its captured table gets.
     pub(super) makes: Vec<Make>,
-    /// What nobody needs any more.
-    pub(super) drops: Vec<String>,
+    /// What nobody needs any more, by what it captured.
+    pub(super) drops: Vec<Vec<String>>,
     pub(super) notes: Vec<String>,
     /// What is missing or altered, by table.
     pub(super) problems: BTreeMap<Table, String>,
@@ -178,7 +196,7 @@ fn remembered(reads: &Reads) -> String {
 
 /// What tells whether something else is to be installed than was.
 fn shape(target: &Target<'_>) -> String {
-    let plain = Target { id: 0, details: target.details, columns: target.columns.clone() };
+    let plain = Target { id: 0, number: 0, details: target.details, columns: target.columns.clone() };
     let mut text = plain.objects().join("\n");
     text += &plain.triggers().join("\n");
     text += &format!("{:?}", plain.expected());
@@ -244,40 +262,61 @@ impl Plan {
             let columns = captured_columns(details, columns);
             self.captured.insert(table.clone(), columns.iter().map(|(name, _)| name.clone()).collect());
             let source = there.sources.iter().rev().find(|source| source.table == *table);
-            let mut target = Target { id: source.map_or(0, |source| source.id), details, columns };
+            let (id, number) = source.map_or((0, 0), |source| (source.id, source.how.number));
+            let mut target = Target { id, number, details, columns };
             let problem = match source {
                 None => Some("it is not captured yet".to_owned()),
                 Some(source) => there.problem(source, &target),
             };
             let Some(problem) = problem else {
-                kept.insert(target.id);
+                kept.insert((id, number));
                 continue;
             };
             self.problems.insert(table.clone(), problem);
-            target.id = next;
+            target.number = next;
             next += 1;
-            self.makes.push(Make { table: table.clone(), id: target.id, statements: make(table, &target) });
+            let carried = source.filter(|source| there.misses_nothing(source, details));
+            let statements = match carried {
+                Some(source) => {
+                    kept.insert((id, target.number));
+                    carry(source, &target)
+                }
+                None => {
+                    target.id = target.number;
+                    make(table, &target)
+                }
+            };
+            let is_carried = carried.is_some();
+            self.makes.push(Make { table: table.clone(), number: target.number, is_carried, statements });
         }
         if there.is_complete {
             self.drop_stale(there, &kept);
         }
     }
 
-    fn drop_stale(&mut self, there: &There, kept: &BTreeSet<i64>) {
+    /// `kept`: captured tables' own numbers, and those in the names of what captures them.
+    fn drop_stale(&mut self, there: &There, kept: &BTreeSet<(i64, i64)>) {
         let number = |name: &str, prefix: &str| name.strip_prefix(prefix)?.parse::<i64>().ok();
+        let is_kept = |own: i64| kept.iter().any(|(_, number)| *number == own);
         let stale: BTreeSet<i64> = there
             .sources
             .iter()
-            .map(|source| source.id)
+            .map(|source| source.how.number)
             .chain(there.functions.keys().filter_map(|name| number(name, "capture_")))
             .chain(there.relations.iter().filter_map(|name| number(name, "change_")))
-            .filter(|id| !kept.contains(id))
+            .filter(|number| !is_kept(*number))
             .collect();
-        for id in stale {
-            // Whoever owns a function may drop the triggers that call it, on whosever table.
-            self.drops.push(format!("DROP FUNCTION IF EXISTS edgepress_capture.{}() CASCADE", function(id)));
-            self.drops.push(format!("DROP TABLE IF EXISTS edgepress_capture.{}", change_table(id)));
-            self.drops.push(format!("DELETE FROM {SOURCE} WHERE id = {id}"));
+        for number in stale {
+            self.drops.push(vec![
+                // Whoever owns a function may drop the triggers that call it, on whosever table.
+                format!("DROP FUNCTION IF EXISTS edgepress_capture.{}() CASCADE", function(number)),
+                format!("DROP TABLE IF EXISTS edgepress_capture.{}", change_table(number)),
+            ]);
+        }
+        for Source { id, .. } in &there.sources {
+            if !kept.iter().any(|(own, _)| own == id) {
+                self.drops.push(vec![format!("DELETE FROM {SOURCE} WHERE id = {id}")]);
+            }
         }
     }
 
@@ -293,7 +332,7 @@ impl Plan {
         };
         add(&self.first);
         self.makes.iter().for_each(|make| add(&make.statements));
-        add(&self.drops);
+        add(&self.drops.concat());
         let role = quoted(role);
         add(&[
             format!("GRANT USAGE ON SCHEMA {SCHEMA} TO {role}"),
@@ -308,22 +347,48 @@ impl Plan {
     }
 }
 
+/// How a table is captured, as it is remembered.
+fn how(target: &Target<'_>, since: Since) -> String {
+    let columns: Vec<&String> = target.columns.iter().map(|(name, _)| name).collect();
+    let how = How { columns, number: target.number, since };
+    literal(&serde_json::to_string(&how).expect("texts are valid JSON"))
+}
+
 /// What captures this table from now on. A new number makes it count as wholly changed.
 fn make(table: &Table, target: &Target<'_>) -> Vec<String> {
-    let columns: Vec<&String> = target.columns.iter().map(|(name, _)| name).collect();
-    let columns = serde_json::to_string(&columns).expect("texts are valid JSON");
     let mut statements = vec![
-        format!("UPDATE {STATE} SET next = {}", target.id + 1),
+        format!("UPDATE {STATE} SET next = {}", target.number + 1),
         format!(
             "INSERT INTO {SOURCE} (id, table_schema, table_name, columns, shape) VALUES ({}, {}, {}, {}, {})",
             target.id,
             literal(&table.schema),
             literal(&table.name),
-            literal(&columns),
+            how(target, Since::new()),
             literal(&shape(target))
         ),
     ];
     statements.extend(target.objects());
     statements.extend(target.triggers());
+    statements
+}
+
+/// What captures this table from now on in another way, under its old number, so that only changes count. Making
+/// a trigger waits for all who write to the table, and lets nobody write: only after it are all images there.
+fn carry(source: &Source, target: &Target<'_>) -> Vec<String> {
+    let How { columns, number, since: before } = &source.how;
+    let is_known = |column: &String| columns.contains(column);
+    let since = since(target.columns.iter().map(|(name, _)| name), before, is_known, target.number);
+    let mut statements = vec![
+        format!("UPDATE {STATE} SET next = {}", target.number + 1),
+        format!(
+            "UPDATE {SOURCE} SET columns = {}, shape = {} WHERE id = {}",
+            how(target, since),
+            literal(&shape(target)),
+            target.id
+        ),
+    ];
+    statements.extend(target.objects());
+    statements.extend(target.triggers());
+    statements.push(target.take_over(*number, columns));
     statements
 }

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::ddl::images;
 use super::names::{LOG, SOURCE, STATE};
 use crate::database::capture::{Changes, Images, Seen, Table};
+use crate::database::since::{How, Since, fresh};
 
 /// What [`Seen`] holds, as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub(in super::super) struct Moment {
     pub(super) snapshot: String,
     /// By schema and name, the numbers of the captured tables; a table that is captured anew has another.
     pub(super) sources: BTreeMap<String, BTreeMap<String, i64>>,
+    /// By these numbers, from when on some columns were captured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) since: BTreeMap<i64, Since>,
 }
 
 impl Moment {
@@ -55,7 +59,7 @@ impl Moment {
 pub(super) struct Source {
     pub(super) id: i64,
     pub(super) table: Table,
-    pub(super) columns: Vec<String>,
+    pub(super) how: How<String>,
     /// What was installed for it.
     pub(super) shape: String,
 }
@@ -103,9 +107,13 @@ impl Standing {
             cluster: row.try_get(3)?,
             snapshot: row.try_get(1)?,
             sources: BTreeMap::new(),
+            since: BTreeMap::new(),
         };
         let sources = sources(connection).await?;
-        for Source { id, table, .. } in &sources {
+        for Source { id, table, how, .. } in &sources {
+            if !how.since.is_empty() {
+                moment.since.insert(*id, how.since.clone());
+            }
             moment.sources.entry(table.schema.clone()).or_default().insert(table.name.clone(), *id);
         }
         Ok(Some(Self { moment, is_replica: row.try_get(2)?, sources }))
@@ -164,7 +172,12 @@ pub(super) async fn sources(connection: &mut PgConnection) -> sqlx::Result<Vec<S
     let source = |(id, schema, name, columns, shape): (i64, String, String, String, String)| Source {
         id,
         table: Table { schema, name },
-        columns: serde_json::from_str(&columns).unwrap_or_default(),
+        // What another version wrote captures nothing, so that it is made anew.
+        how: serde_json::from_str(&columns).unwrap_or_else(|_| How {
+            columns: Vec::new(),
+            number: id,
+            since: Since::new(),
+        }),
         shape,
     };
     Ok(rows.into_iter().map(source).collect())
@@ -189,6 +202,7 @@ pub(in super::super) async fn changes(
             seen: Seen(String::new()),
             everything: Some("edits of the database are not captured".to_owned()),
             whole: BTreeSet::new(),
+            fresh: BTreeMap::new(),
             tables: BTreeMap::new(),
             oldest: None,
         });
@@ -199,6 +213,7 @@ pub(in super::super) async fn changes(
         seen: now.seen(),
         everything: standing.everything_since(connection, &then).await?,
         whole: BTreeSet::new(),
+        fresh: BTreeMap::new(),
         tables: BTreeMap::new(),
         oldest: None,
     };
@@ -216,21 +231,28 @@ pub(in super::super) async fn changes(
     if changes.everything.is_some() {
         return Ok(changes);
     }
-    for Source { id, table, .. } in standing.sources {
+    for Source { id, table, how, .. } in standing.sources {
         if now.source(&table) != Some(id) {
             continue;
         }
         let entry = log.iter().find(|(source, ..)| *source == id);
         if then.source(&table) != Some(id) || entry.is_some_and(|(_, is_whole, ..)| *is_whole) {
             changes.whole.insert(table);
-        } else if let Some((.., count, _)) = entry {
+            continue;
+        }
+        let fresh = fresh(how.columns.iter(), now.since.get(&id), then.since.get(&id));
+        if !fresh.is_empty() {
+            changes.fresh.insert(table.clone(), fresh);
+        }
+        if let Some((.., count, _)) = entry {
             let count = count.unsigned_abs();
             let since = then.snapshot.clone();
-            let source = Arc::new(move |wanted: &BTreeSet<String>| images(id, &since, wanted));
+            let number = how.number;
+            let source = Arc::new(move |wanted: &BTreeSet<String>| images(number, &since, wanted));
             changes.tables.insert(table, Images { count, source });
         }
     }
-    if changes.is_empty() && then.sources == now.sources {
+    if changes.is_empty() && (&then.sources, &then.since) == (&now.sources, &now.since) {
         // Nothing that is recorded tells the two moments apart: transactions elsewhere ended.
         changes.seen = seen.clone();
     }

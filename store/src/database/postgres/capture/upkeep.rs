@@ -112,7 +112,7 @@ impl Postgres {
         let last: i64 =
             sqlx::query_scalar(AssertSqlSafe(last)).fetch_one(&mut *connection).await.map_err(failed)?;
         for source in &standing.sources {
-            let table = format!("edgepress_capture.{}", change_table(source.id));
+            let table = format!("edgepress_capture.{}", change_table(source.how.number));
             delete(connection, &table, "edgepress_xid", &boundary).await.map_err(failed)?;
         }
         delete(connection, LOG, "xid", &boundary).await.map_err(failed)?;

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::names::{LOG, SOURCE, Trigger, change_table};
+use super::seen::Made;
+use crate::database::since::Since;
 use crate::database::sqlite::catalog::{Affinity, ColumnDetails, Details, ROWID_NAMES};
 use crate::database::text::quoted;
 
@@ -23,6 +25,8 @@ pub(super) struct Target<'a> {
     pub(super) details: &'a Details,
     /// Captured columns, in order.
     pub(super) columns: Vec<String>,
+    /// From when on some of them are captured.
+    pub(super) since: Since,
 }
 
 /// The captured columns among `wanted`: those that the table has, in its order and spelling; then names by
@@ -138,6 +142,37 @@ impl Target<'_> {
 
     pub(super) fn on(&self) -> String {
         quoted(self.table)
+    }
+
+    /// What is remembered of it.
+    pub(super) fn made(&self) -> Made {
+        let texts: Vec<String> = self.objects().into_iter().map(|(_, _, text)| text).collect();
+        Made {
+            texts: Made::name(&texts),
+            keys: self.looked_up().into_keys().collect(),
+            since: self.since.clone(),
+        }
+    }
+
+    /// The statement that puts images back which were taken with other columns, `before`: what was not captured
+    /// then is NULL. Whoever reads that is told that it is fresh.
+    pub(super) fn put_back(&self, before: &[String], from: &str) -> String {
+        let place = |name: &String| before.iter().position(|before| before == name);
+        let kept = self.columns.iter().enumerate().filter_map(|(now, name)| Some((now, place(name)?)));
+        let bits: Vec<String> = kept
+            .map(|(now, before)| format!("((edgepress_mask >> {} & 1) << {})", bit(before), bit(now)))
+            .collect();
+        let values: String = self
+            .columns
+            .iter()
+            .map(|name| place(name).map_or_else(|| ", NULL".to_owned(), |_| format!(", {}", quoted(name))))
+            .collect();
+        format!(
+            "INSERT INTO {} SELECT edgepress_id, CASE WHEN edgepress_mask < 0 THEN edgepress_mask ELSE {} END{values} \
+             FROM {from}",
+            quoted(&change_table(self.table)),
+            balanced(&bits, " | ")
+        )
     }
 
     /// Two looks at the ends of a tree; last, so that rows which did not change are not charged for it.

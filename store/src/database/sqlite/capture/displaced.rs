@@ -3,7 +3,9 @@
 //! Owns the conditions under which a stored row has the new row's key. Refuses to ask a row for anything
 //! that SQLite itself might not ask it for, if that may fail: the table counts as wholly changed instead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use edgepress_site::version::Version;
 
 use super::ddl::{PERHAPS, Target, balanced};
 use super::names::{LOG, change_table};
@@ -20,6 +22,8 @@ struct Key {
     gate: Option<String>,
     /// A condition under which rows may be removed that cannot be told.
     doubt: Option<String>,
+    /// The columns that it is made of.
+    columns: Vec<String>,
 }
 
 impl Key {
@@ -46,10 +50,11 @@ impl Target<'_> {
     /// UPDATE OR REPLACE does the same.
     pub(super) fn displace(&self) -> Option<String> {
         let keys = self.keys(Some(&self.is_other()));
-        let mut of: BTreeSet<String> =
+        let of: BTreeSet<String> =
             self.details.unique.iter().flat_map(|unique| self.columns_of(unique)).collect();
-        of.extend(self.details.integer_key.clone());
-        let mut of: Vec<String> = of.into_iter().collect();
+        let is_key = |name: &String| of.contains(name) || self.details.integer_key.as_ref() == Some(name);
+        let names = self.details.columns.iter().map(|column| column.name.clone());
+        let mut of: Vec<String> = names.filter(is_key).collect();
         of.extend(self.details.rowid.iter().filter(|_| self.details.integer_key.is_none()).cloned());
         // Columns that a BEFORE trigger does not name are NULL in it, and so is what is generated of them.
         let is_generated = self.details.columns.iter().any(|column| column.is_generated);
@@ -88,6 +93,7 @@ impl Target<'_> {
             same: format!("edgepress_t.{rowid} = NEW.{rowid}{}", and(others)),
             gate: None,
             doubt: None,
+            columns: vec![rowid.clone()],
         });
         let mut keys: Vec<Key> = numbered.collect();
         // Of an insert, the row with its number is recorded already.
@@ -96,7 +102,8 @@ impl Target<'_> {
         let (risky, plain): (Vec<&Unique>, Vec<&Unique>) =
             self.details.unique.iter().partition(|unique| unique.needs_index);
         for unique in plain {
-            keys.push(Key { same: self.same_key(unique) + &and, gate: None, doubt: None });
+            let columns = self.columns_of(unique);
+            keys.push(Key { same: self.same_key(unique) + &and, gate: None, doubt: None, columns });
         }
         let conflicts: Vec<String> = keys.iter().map(|key| self.exists(key)).collect();
         for unique in &risky {
@@ -108,9 +115,21 @@ impl Target<'_> {
                 gate = lazy(&changed, &gate);
                 doubt = doubt.map(|doubt| lazy(&changed, &doubt));
             }
-            keys.push(Key { same: self.same_key(unique) + &and, gate: Some(gate), doubt });
+            let columns = self.columns_of(unique);
+            keys.push(Key { same: self.same_key(unique) + &and, gate: Some(gate), doubt, columns });
         }
         keys
+    }
+
+    /// What names each key that is looked up, by an INSERT and by an UPDATE, with the columns it is made of.
+    pub(super) fn looked_up(&self) -> BTreeMap<String, Vec<String>> {
+        let (on, is_other) = (self.on(), self.is_other());
+        let both = self.keys(None).into_iter().zip(self.keys(Some(&is_other)));
+        let name = |(one, other): (Key, Key)| {
+            let texts = format!("{} {} {:?} {:?}", one.from(&on), other.from(&on), one.doubt, other.doubt);
+            (Version::of(texts.as_bytes()).to_string(), one.columns)
+        };
+        both.map(name).collect()
     }
 
     fn exists(&self, key: &Key) -> String {
@@ -198,8 +217,8 @@ impl Target<'_> {
         self.details.columns.iter().filter(|column| !column.is_generated)
     }
 
-    /// The columns that a key reads.
-    fn columns_of(&self, unique: &Unique) -> BTreeSet<String> {
+    /// The columns that a key reads, in the table's order: one that is renamed keeps its place.
+    fn columns_of(&self, unique: &Unique) -> Vec<String> {
         let mut names: Vec<String> = unique.predicate.iter().flat_map(|text| names_in(text)).collect();
         for term in &unique.terms {
             match &term.content {

@@ -26,7 +26,8 @@ pub(super) enum Trigger {
 }
 
 impl Trigger {
-    const ALL: [Self; 5] = [Self::Insert, Self::Delete, Self::Update, Self::Replace, Self::Displace];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Insert, Self::Delete, Self::Update, Self::Replace, Self::Displace];
 
     const fn prefix(self) -> &'static str {
         match self {

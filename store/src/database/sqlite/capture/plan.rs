@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::ddl::{Target, captured_columns};
-use super::names::{CONSUMER, INTENT, LOG, SOURCE, STATE};
-use super::seen::Source;
+use super::names::{CONSUMER, INTENT, LOG, SOURCE, STATE, Trigger, change_table};
+use super::seen::{Made, Source};
 use crate::database::capture::{Reads, Table};
+use crate::database::since::{MOST_CARRIED, Since, since};
 use crate::database::sqlite::catalog::{Schema, table};
 use crate::database::text::quoted;
 
@@ -21,7 +22,7 @@ fn fixed() -> [(&'static str, String); 5] {
             SOURCE,
             format!(
                 "CREATE TABLE {SOURCE} (id INTEGER PRIMARY KEY, name TEXT, columns TEXT, \
-                 mark INTEGER, moves INTEGER)"
+                 mark INTEGER, moves INTEGER, made TEXT)"
             ),
         ),
         // Not AUTOINCREMENT: a statement that fails halfway (OR FAIL) keeps its rows but not the number in
@@ -53,13 +54,20 @@ pub(super) struct Remembered {
     pub(super) sources: Vec<Source>,
     /// The next number of a captured table.
     pub(super) next: i64,
+    /// How many changes the log spans.
+    pub(super) span: i64,
+    /// The numbers of captured tables that were edited since all triggers were last found as they must be.
+    pub(super) edited: BTreeSet<i64>,
 }
 
 /// What is to be done.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
     pub(super) statements: Vec<String>,
+    /// Tables that are captured anew, and so count as wholly changed.
     pub(super) tables: Vec<Table>,
+    /// Tables that are captured in another way from now on, of which no change was missed.
+    pub(super) carried: Vec<Table>,
     pub(super) notes: Vec<String>,
     /// What is missing or altered, by table.
     pub(super) problems: BTreeMap<String, String>,
@@ -135,8 +143,9 @@ impl Plan {
         let there: &[_] = if is_there(schema) { &schema.ours } else { &[] };
         let mut expected = BTreeSet::new();
         let mut next = remembered.next;
-        let mut stale: Vec<String> = Vec::new();
-        let mut made: Vec<String> = Vec::new();
+        // What is kept of the old objects before they are dropped, and what is made after.
+        let (mut kept, mut made): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut numbered = BTreeSet::new();
         for (name, columns) in wanted {
             let key = table(name);
             let (Some(facts), Some(details)) = (schema.catalog.tables.get(&key), schema.details.get(&key))
@@ -150,28 +159,61 @@ impl Plan {
             let columns = captured_columns(details, columns);
             self.captured.insert(name.clone(), columns.clone());
             let source = remembered.sources.iter().find(|source| source.name == *name);
-            let mut target =
-                Target { table: name, id: source.map_or(0, |source| source.id), details, columns };
+            let begun = source.map_or_else(Since::new, |source| source.made.since.clone());
+            let mut target = Target {
+                table: name,
+                id: source.map_or(0, |source| source.id),
+                details,
+                columns,
+                since: begun,
+            };
+            let is_rebuilt = schema.is_made_after(name, &change_table(name));
             let problem = match source {
                 None => Some("it is not captured yet".to_owned()),
+                Some(_) if is_rebuilt => Some("it was made after what captures it".to_owned()),
                 Some(source) if source.columns != target.columns => Some("other columns are read".to_owned()),
                 Some(_) => missing(there, &target),
             };
-            if let Some(problem) = problem {
-                target.id = next;
-                next += 1;
-                self.problems.insert(name.clone(), problem);
-                self.tables.push(key);
-                made.extend(insert(&target));
-            } else {
-                expected.extend(target.objects().into_iter().map(|(_, name, _)| name));
+            let carried =
+                source.filter(|source| !is_rebuilt && misses_nothing(there, remembered, source, &target));
+            match (problem, carried, source) {
+                (Some(problem), Some(source), _) => {
+                    self.problems.insert(name.clone(), problem);
+                    self.carried.push(key);
+                    numbered.insert(source.id);
+                    let is_known = |column: &String| source.columns.contains(column);
+                    target.since = since(target.columns.iter(), &source.made.since, is_known, next);
+                    next += 1;
+                    carry(source, &target, &mut kept, &mut made);
+                }
+                (Some(problem), None, _) => {
+                    (target.id, target.since) = (next, Since::new());
+                    next += 1;
+                    self.problems.insert(name.clone(), problem);
+                    self.tables.push(key);
+                    made.extend(insert(&target));
+                }
+                (None, ..) => {
+                    expected.extend(target.objects().into_iter().map(|(_, name, _)| name));
+                    numbered.insert(target.id);
+                    // SQLite itself writes new names into triggers.
+                    let is_renamed = source.is_some_and(|source| source.made != target.made());
+                    made.extend(is_renamed.then(|| remember(&target)));
+                }
             }
         }
-        for source in &remembered.sources {
-            if self.problems.contains_key(&source.name) || !self.captured.contains_key(&source.name) {
-                stale.push(format!("DELETE FROM {SOURCE} WHERE id = {}", source.id));
-            }
+        let stale = remembered.sources.iter().filter(|source| !numbered.contains(&source.id));
+        let stale = stale.map(|source| format!("DELETE FROM {SOURCE} WHERE id = {}", source.id));
+        self.statements.append(&mut kept);
+        self.drop_unexpected(there, &expected);
+        self.statements.extend(stale);
+        if next > remembered.next {
+            made.push(format!("UPDATE {STATE} SET next = {next}"));
         }
+        self.statements.append(&mut made);
+    }
+
+    fn drop_unexpected(&mut self, there: &[[String; 4]], expected: &BTreeSet<String>) {
         let fixed = fixed();
         let is_fixed = |name: &str| fixed.iter().any(|(fixed, _)| *fixed == name);
         let (triggers, tables): (Vec<_>, Vec<_>) = there.iter().partition(|[kind, ..]| kind == "trigger");
@@ -180,27 +222,76 @@ impl Plan {
                 self.statements.push(format!("DROP {kind} {}", quoted(name)));
             }
         }
-        self.statements.append(&mut stale);
-        if next > remembered.next {
-            made.push(format!("UPDATE {STATE} SET next = {next}"));
-        }
-        self.statements.append(&mut made);
     }
+}
+
+/// Whether what captures a table until now recorded everything that what captures it from now on would have, of
+/// the columns that both capture: it is as it was made, and looked up all keys by which REPLACE can have removed
+/// rows. A key that is new cannot have removed any if no row was edited in the meantime, as its own columns'
+/// being captured would tell.
+fn misses_nothing(
+    there: &[[String; 4]],
+    remembered: &Remembered,
+    source: &Source,
+    target: &Target<'_>,
+) -> bool {
+    let names = std::iter::once(change_table(target.table))
+        .chain(Trigger::ALL.map(|trigger| trigger.on(target.table)));
+    let found = names.filter_map(|name| there.iter().find(|[_, found, ..]| *found == name));
+    let texts: Vec<String> = found.map(|[.., text]| text.clone()).collect();
+    let is_recorded = |columns: &Vec<String>| {
+        let is_captured = |column: &String| source.columns.contains(column);
+        !remembered.edited.contains(&source.id) && columns.iter().all(is_captured)
+    };
+    Made::name(&texts) == source.made.texts
+        && remembered.span <= MOST_CARRIED
+        && target
+            .looked_up()
+            .iter()
+            .all(|(key, columns)| source.made.keys.contains(key) || is_recorded(columns))
+}
+
+/// The statements that capture a table in another way under its old number, so that only changes count: what is
+/// kept before the old objects are dropped, and what is made then.
+fn carry(source: &Source, target: &Target<'_>, kept: &mut Vec<String>, made: &mut Vec<String>) {
+    let (images, past) = (quoted(&change_table(target.table)), format!("temp.edgepress_past_{}", source.id));
+    kept.push(format!(
+        "CREATE TEMPORARY TABLE {} AS SELECT * FROM {images}",
+        past.trim_start_matches("temp.")
+    ));
+    made.push(remember(target));
+    made.extend(target.objects().into_iter().map(|(_, _, sql)| sql));
+    made.push(target.put_back(&source.columns, &past));
+    made.push(format!("DROP TABLE {past}"));
+}
+
+/// Whether VACUUM may give other values to what is captured.
+fn moves(target: &Target<'_>) -> bool {
+    let is_column = |name: &String| target.details.columns.iter().any(|column| column.name == *name);
+    target.details.integer_key.is_none() && !target.columns.iter().all(is_column)
+}
+
+/// What is remembered of a captured table.
+fn remembered_of(target: &Target<'_>) -> [String; 3] {
+    let made = serde_json::to_string(&target.made()).expect("texts are valid JSON");
+    [literal(&json!(target.columns).to_string()), i32::from(moves(target)).to_string(), literal(&made)]
+}
+
+fn remember(target: &Target<'_>) -> String {
+    let [columns, moves, made] = remembered_of(target);
+    format!(
+        "UPDATE {SOURCE} SET columns = {columns}, moves = {moves}, made = {made} WHERE id = {}",
+        target.id
+    )
 }
 
 /// What captures this table from now on. A new number makes it count as wholly changed.
 fn insert(target: &Target<'_>) -> Vec<String> {
-    let columns = literal(&json!(target.columns).to_string());
-    let moves = target.details.integer_key.is_none()
-        && target
-            .columns
-            .iter()
-            .any(|name| !target.details.columns.iter().any(|column| column.name == *name));
+    let [columns, moves, made] = remembered_of(target);
     let source = format!(
-        "INSERT INTO {SOURCE} (id, name, columns, mark, moves) VALUES ({}, {}, {columns}, 0, {})",
+        "INSERT INTO {SOURCE} (id, name, columns, mark, moves, made) VALUES ({}, {}, {columns}, 0, {moves}, {made})",
         target.id,
         literal(target.table),
-        i32::from(moves)
     );
     let objects = target.objects().into_iter().map(|(_, _, sql)| sql);
     std::iter::once(source).chain(objects).collect()

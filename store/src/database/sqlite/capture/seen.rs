@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use edgepress_site::version::Version;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -12,11 +13,12 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::ddl::{MOST_CHANGES, images};
 use super::names::{LOG, SOURCE, STATE};
 use crate::database::capture::{Changes, Images, Seen};
+use crate::database::since::{Since, fresh};
 use crate::database::sqlite::catalog::table;
 
 /// What [`Seen`] holds, as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Moment {
+pub(in super::super) struct Moment {
     /// Made at random when capture was installed.
     pub(super) identity: String,
     /// The last change.
@@ -25,6 +27,12 @@ pub(super) struct Moment {
     pub(super) lost: i64,
     /// By captured table; differs when any of its rows may have changed without a record.
     pub(super) marks: BTreeMap<String, String>,
+    /// By captured table, from when on some of its columns were captured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) since: BTreeMap<String, Since>,
+    /// Whether all triggers were as the schema of this moment needs them.
+    #[serde(default)]
+    pub(in super::super) is_checked: bool,
 }
 
 impl Moment {
@@ -44,14 +52,35 @@ pub(super) struct Source {
     pub(super) id: i64,
     pub(super) name: String,
     pub(super) columns: Vec<String>,
+    /// What was installed for it.
+    pub(super) made: Made,
+}
+
+/// What captures a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made {
+    /// Names the texts of the tables and triggers.
+    pub(super) texts: String,
+    /// Names the keys for which rows are looked up that REPLACE may remove.
+    pub(super) keys: BTreeSet<String>,
+    pub(super) since: Since,
+}
+
+impl Made {
+    /// A name for what captures a table, made of its texts.
+    pub(super) fn name(texts: &[String]) -> String {
+        Version::of(texts.join("\n").as_bytes()).to_string()
+    }
 }
 
 /// How our tables stand at one moment.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Standing {
-    pub(super) moment: Moment,
+    pub(in super::super) moment: Moment,
     /// Changes up to this one were deleted.
     pub(super) pruned: i64,
+    /// How many changes the log spans.
+    pub(super) span: i64,
     /// Whether the log spans so many changes that triggers record no more.
     pub(super) is_full: bool,
     pub(super) sources: Vec<Source>,
@@ -72,14 +101,22 @@ impl Standing {
         let last: i64 = row.try_get(3)?;
         let first: Option<i64> = row.try_get(4)?;
         let mut standing = Self {
-            moment: Moment { identity: row.try_get(0)?, last, lost: row.try_get(2)?, marks: BTreeMap::new() },
+            moment: Moment {
+                identity: row.try_get(0)?,
+                last,
+                lost: row.try_get(2)?,
+                marks: BTreeMap::new(),
+                since: BTreeMap::new(),
+                is_checked: false,
+            },
             pruned: row.try_get(1)?,
+            span: first.map_or(0, |first| last.saturating_sub(first)),
             is_full: first.is_some_and(|first| last.saturating_sub(first) >= MOST_CHANGES),
             sources: Vec::new(),
             version: row.try_get(5)?,
             next: row.try_get(6)?,
         };
-        let sources = format!("SELECT id, name, columns, mark, moves FROM {SOURCE} ORDER BY id");
+        let sources = format!("SELECT id, name, columns, mark, moves, made FROM {SOURCE} ORDER BY id");
         for row in sqlx::query(AssertSqlSafe(sources)).fetch_all(connection).await? {
             let (id, name, columns): (i64, String, String) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
@@ -88,7 +125,12 @@ impl Standing {
             let moved = if moves { format!("@{}", standing.version) } else { String::new() };
             standing.moment.marks.insert(name.clone(), format!("{id}.{mark}{moved}"));
             let columns = serde_json::from_str(&columns).unwrap_or_default();
-            standing.sources.push(Source { id, name, columns });
+            let made: String = row.try_get(5)?;
+            let made: Made = serde_json::from_str(&made).unwrap_or_default();
+            if !made.since.is_empty() {
+                standing.moment.since.insert(name.clone(), made.since.clone());
+            }
+            standing.sources.push(Source { id, name, columns, made });
         }
         Ok(standing)
     }
@@ -131,6 +173,7 @@ pub(in super::super) async fn changes(
         seen: now.seen(),
         everything,
         whole: BTreeSet::new(),
+        fresh: BTreeMap::new(),
         tables: BTreeMap::new(),
         oldest: None,
     };
@@ -148,10 +191,16 @@ pub(in super::super) async fn changes(
         sqlx::query_as(AssertSqlSafe(counts)).bind(then.last).fetch_all(connection).await?;
     let counts: BTreeMap<i64, i64> = counts.into_iter().collect();
     let range = (then.last + 1, now.last);
-    for Source { id, name, columns } in standing.sources {
+    for Source { id, name, columns, .. } in standing.sources {
         if then.marks.get(&name) != now.marks.get(&name) {
             changes.whole.insert(table(&name));
-        } else if let Some(count) = counts.get(&id) {
+            continue;
+        }
+        let fresh = fresh(columns.iter(), now.since.get(&name), then.since.get(&name));
+        if !fresh.is_empty() {
+            changes.fresh.insert(table(&name), fresh);
+        }
+        if let Some(count) = counts.get(&id) {
             let count = u64::try_from(*count).unwrap_or_default();
             let key = table(&name);
             let source = Arc::new(move |wanted: &BTreeSet<String>| images(&name, &columns, range, wanted));

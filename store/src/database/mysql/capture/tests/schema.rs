@@ -155,3 +155,38 @@ async fn another_view_is_looked_at() {
     owned.install(wanted).await;
     assert!(!owned.is_behind().await);
 }
+
+#[tokio::test]
+async fn ddl_that_leaves_the_captured_columns_alone_counts_as_no_change() {
+    let wanted: &[(&str, &[&str])] = &[("t", &["id", "name"])];
+    let schema = "CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(9), more INT DEFAULT 5); INSERT INTO t VALUES (1, 'x', 7)";
+    let (_server, url, database, owner) = alone(schema).await;
+    let owned = Owned { url, database, owner };
+    owned.install(wanted).await;
+    for (ddl, expected) in [
+        ("CREATE INDEX named ON t (name)", &[][..]),
+        ("CREATE UNIQUE INDEX one ON t (more)", &[]),
+        ("ALTER TABLE t RENAME COLUMN more TO most; DROP INDEX one ON t", &[]),
+        ("ALTER TABLE t ALTER COLUMN most SET DEFAULT 6", &[]),
+        ("INSERT INTO t VALUES (2, 'y', 8)", &[]),
+        // That a column was added is not told apart from that one was dropped and added back, or renamed.
+        ("ALTER TABLE t ADD COLUMN other INT", &["t"]),
+        ("ALTER TABLE t DROP COLUMN most", &["t"]),
+        ("ALTER TABLE t DROP COLUMN name, ADD COLUMN name VARCHAR(9)", &["t"]),
+        ("ALTER TABLE t FORCE", &["t"]),
+    ] {
+        let since = owned.publish(1).await;
+        owned.run(ddl).await;
+        owned.install(wanted).await;
+        assert_eq!(owned.whole(&since).await, expected, "{ddl}");
+    }
+    // Under a name that another had.
+    let print = async || {
+        let catalog = owned.database.snapshot().await.unwrap().catalog().await.unwrap();
+        catalog.tables[&owned.table("t")].columns.iter().find(|column| column.name == "name").unwrap().clone()
+    };
+    owned.run("ALTER TABLE t ADD COLUMN label VARCHAR(9)").await;
+    let before = print().await;
+    owned.run("ALTER TABLE t RENAME COLUMN name TO old, RENAME COLUMN label TO name").await;
+    assert_ne!(print().await.fingerprint, before.fingerprint);
+}

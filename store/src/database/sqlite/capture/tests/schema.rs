@@ -91,26 +91,39 @@ async fn the_catalog_names_keys_views_and_what_cannot_be_captured() {
 }
 
 #[tokio::test]
-async fn a_table_s_fingerprint_follows_its_own_schema_only() {
-    let owned = Owned::captured(PRODUCT, &[("product", &["id"])]).await;
-    let fingerprint = async || facts(&*catalog(&owned).await, "product").fingerprint.clone();
-    let mut last = fingerprint().await;
-    for same in
-        ["CREATE TABLE other (id)", "CREATE INDEX i ON product (price)", "UPDATE product SET price = 1"]
-    {
-        owned.run(same);
-        assert_eq!(fingerprint().await, last, "{same}");
-    }
-    for altered in [
-        "ALTER TABLE product ADD COLUMN more DEFAULT 7",
-        "ALTER TABLE product RENAME COLUMN more TO most",
-        "ALTER TABLE product DROP COLUMN most",
-        "CREATE TABLE filler (id); CREATE TABLE new (id INTEGER PRIMARY KEY, name TEXT, price INTEGER, views INTEGER);
-         DROP TABLE product; ALTER TABLE new RENAME TO product",
+async fn a_column_s_fingerprint_follows_what_it_holds_without_edits() {
+    let schema = "CREATE TABLE product (id INTEGER PRIMARY KEY, name TEXT, price INTEGER DEFAULT 5, twice AS (price * 2))";
+    let owned = Owned::captured(schema, &[("product", &["id"])]).await;
+    let prints = async || {
+        let facts = facts(&*catalog(&owned).await, "product").clone();
+        let of =
+            |name: &str| facts.columns.iter().find(|column| column.name == name).unwrap().fingerprint.clone();
+        (facts.fingerprint.clone(), [of("id"), of("name"), of("price"), of("twice")])
+    };
+    let alter = |from: &str, to: &str| {
+        format!(
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') \
+             WHERE name = 'product'; PRAGMA writable_schema = RESET; CREATE TABLE \"{to}\" (id)"
+        )
+    };
+    let mut last = prints().await;
+    for (altered, changes) in [
+        ("CREATE TABLE other (id)".to_owned(), [false; 4]),
+        ("CREATE INDEX i ON product (price); CREATE UNIQUE INDEX u ON product (name)".to_owned(), [false; 4]),
+        ("UPDATE product SET price = 1; VACUUM".to_owned(), [false; 4]),
+        // What a generated column is made of is not told apart from the rest of the table.
+        ("ALTER TABLE product ADD COLUMN more DEFAULT 7".to_owned(), [false, false, false, true]),
+        ("ALTER TABLE product RENAME COLUMN more TO most".to_owned(), [false, false, false, true]),
+        ("ALTER TABLE product DROP COLUMN most".to_owned(), [false, false, false, true]),
+        (alter("price * 2", "price * 3"), [false, false, false, true]),
+        (alter("DEFAULT 5", "DEFAULT 6"), [false, false, true, true]),
+        (alter("name TEXT", "name TEXT COLLATE NOCASE"), [false, true, false, true]),
     ] {
-        owned.run(altered);
-        let now = fingerprint().await;
-        assert_ne!(now, last, "{altered}");
+        owned.run(&altered);
+        let now = prints().await;
+        assert_eq!(now.0, last.0, "{altered}");
+        let differs = now.1.iter().zip(&last.1).map(|(now, last)| now != last);
+        assert!(differs.eq(changes), "{altered}");
         last = now;
     }
 }
