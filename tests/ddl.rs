@@ -115,6 +115,8 @@ fn what_no_query_reads_may_be_altered() {
         let bed = Bed::new(kind);
         // MariaDB says of a table only that columns were added or dropped.
         let columns = if kind == Kind::Mariadb { ROWS + 1 } else { 0 };
+        // SQLite does not say whether the edit came while there was a key by which it removed other rows.
+        let both = if kind == Kind::Sqlite { ROWS + 1 } else { 2 };
         let drop = |index: &str| match kind {
             Kind::Mariadb => format!("DROP INDEX {index} ON item"),
             _ => format!("DROP INDEX {index}"),
@@ -129,7 +131,7 @@ fn what_no_query_reads_may_be_altered() {
             (drop("one"), 0),
             ("CREATE TABLE another (id INTEGER PRIMARY KEY)".to_owned(), 0),
             ("UPDATE item SET name = 'x' WHERE id = 1".to_owned(), 2),
-            (format!("CREATE INDEX named ON item (name); {}", "UPDATE item SET name = 'y' WHERE id = 1"), 2),
+            ("CREATE INDEX named ON item (name); UPDATE item SET name = 'y' WHERE id = 1".to_owned(), both),
         ] {
             assert_eq!(bed.rendered(&ddl), rendered, "{kind:?}: {ddl}");
         }
@@ -191,7 +193,9 @@ fn a_definition_that_reads_more_of_a_table_makes_no_other_collection_anew() {
 /// SQLite tells nobody of a row that REPLACE removes, and the triggers did not know of the key yet.
 #[test]
 fn rows_that_a_new_key_of_sqlites_removed_are_gone() {
+    let gone = "REPLACE INTO item (id, slug, name) VALUES (9, 'b', 'N'); DROP INDEX one";
     for (index, edit) in [
+        ("slug", gone),
         ("slug", "REPLACE INTO item (id, slug, name) VALUES (9, 'b', 'N')"),
         ("extra", "UPDATE OR REPLACE item SET extra = 20 WHERE id = 1"),
         ("lower(name)", "INSERT OR REPLACE INTO item VALUES (9, 'n', 0, 'b', 0)"),

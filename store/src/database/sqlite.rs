@@ -228,9 +228,7 @@ impl SqliteSnapshot {
         if !capture::plan::is_there(&*self.schema().await?) {
             return Ok(None);
         }
-        let mut standing = capture::seen::Standing::read(&mut self.transaction).await.map_err(failed)?;
-        standing.moment.is_checked = self.connected.known().is_checked(self.schema);
-        Ok(Some(standing))
+        capture::seen::Standing::read(&mut self.transaction).await.map(Some).map_err(failed)
     }
 
     /// Prepared statements are kept by their text, across snapshots; with the schema's number in it, none

@@ -73,9 +73,9 @@ impl Known {
 pub(super) const CAPTURED: &str = "\
         SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND (\
-            (c.relnamespace = to_regnamespace('edgepress_capture') AND c.relkind = 'r') OR c.oid IN (\
+            (c.relnamespace = (SELECT to_regnamespace('edgepress_capture')) AND c.relkind = 'r') OR c.oid IN (\
                 SELECT t.tgrelid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
-                WHERE p.pronamespace = to_regnamespace('edgepress_capture'))) \
+                WHERE p.pronamespace = (SELECT to_regnamespace('edgepress_capture')))) \
         ORDER BY 1";
 
 pub(super) async fn captured_tables(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
@@ -83,15 +83,16 @@ pub(super) async fn captured_tables(connection: &mut PgConnection) -> sqlx::Resu
 }
 
 /// A text that differs whenever the captured tables, our triggers or any view were altered: made of the
-/// transactions that wrote their entries in the system catalogs.
+/// transactions that wrote their entries in the system catalogs. Every snapshot asks for it, so what would be done
+/// for each of PostgreSQL's own objects is done once (`SELECT to_regnamespace`) or not at all (below 16384).
 pub(super) const SIGNATURE: &str = "\
         (WITH ours AS MATERIALIZED (SELECT t.oid, t.xmin, t.tgrelid, t.tgfoid FROM pg_trigger t \
-            JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.pronamespace = to_regnamespace('edgepress_capture')), \
+            JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.pronamespace = (SELECT to_regnamespace('edgepress_capture'))), \
         parts(part) AS (\
             SELECT format('t%s.%s', oid, xmin) FROM ours \
-            UNION ALL SELECT format('f%s.%s', oid, xmin) FROM pg_proc WHERE pronamespace = to_regnamespace('edgepress_capture') \
+            UNION ALL SELECT format('f%s.%s', oid, xmin) FROM pg_proc WHERE oid >= 16384 AND pronamespace = (SELECT to_regnamespace('edgepress_capture')) \
             UNION ALL SELECT format('c%s.%s.%s', oid, xmin, relfilenode) FROM pg_class WHERE oid IN (SELECT tgrelid FROM ours) \
-            UNION ALL SELECT format('n%s.%s', oid, xmin) FROM pg_class WHERE relnamespace = to_regnamespace('edgepress_capture') AND relkind = 'r' \
+            UNION ALL SELECT format('n%s.%s', oid, xmin) FROM pg_class WHERE oid >= 16384 AND relnamespace = (SELECT to_regnamespace('edgepress_capture')) AND relkind = 'r' \
             UNION ALL SELECT format('a%s.%s.%s', attrelid, attnum, xmin) FROM pg_attribute WHERE attrelid IN (SELECT tgrelid FROM ours) \
             UNION ALL SELECT format('i%s.%s', inhrelid, xmin) FROM pg_inherits \
             UNION ALL SELECT format('e%s.%s', oid, xmin) FROM pg_enum \

@@ -25,8 +25,9 @@ pub(super) const SIGN: &str = "\
         UNION ALL SELECT format('c%s.%s.%s.%s.%s.%s.%s', oid, xmin, relname, relfilenode, \
             pg_catalog.has_table_privilege(oid, 'TRIGGER'), pg_catalog.pg_has_role(relowner, 'USAGE'), \
             pg_catalog.row_security_active(oid)) FROM relations \
-        UNION ALL SELECT format('a%s.%s.%s.%s.%s', attrelid, attnum, xmin, attname, atttypid) \
-            FROM pg_catalog.pg_attribute WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 \
+        UNION ALL SELECT a.part FROM relations r, LATERAL (\
+            SELECT format('a%s.%s.%s.%s.%s', attrelid, attnum, xmin, attname, atttypid) AS part \
+            FROM pg_catalog.pg_attribute WHERE attrelid = r.oid AND attnum > 0 OFFSET 0) a \
         UNION ALL SELECT format('i%s.%s', indexrelid, xmin) FROM pg_catalog.pg_index \
             WHERE indrelid IN (SELECT oid FROM relations) \
         UNION ALL SELECT format('h%s.%s.%s', inhrelid, inhparent, xmin) FROM pg_catalog.pg_inherits \

@@ -163,14 +163,16 @@ impl Sqlite {
         let plan =
             Self::plan(&connected, &mut transaction, Some((consumer, reads))).await.map_err(&failed)?;
         let before = broken(&mut transaction, &plan).await;
+        let altered = schema_version(&mut transaction).await.map_err(&failed)?;
         run(&mut transaction, &plan.statements).await.map_err(&failed)?;
         let after = broken(&mut transaction, &plan).await;
         // Whatever it is, the user's own statements must not fail for it.
         if let Some((table, message)) = after.iter().find(|(table, _)| !before.contains_key(*table)) {
             return Err(refused(format!("edits of the table {table} cannot be captured: {message}")));
         }
-        let version = "SELECT schema_version FROM pragma_schema_version";
-        let version = sqlx::query_scalar(version).fetch_one(&mut *transaction).await.map_err(&failed)?;
+        let version = schema_version(&mut transaction).await.map_err(&failed)?;
+        let ours = format!("UPDATE {STATE} SET ours = ours + {}", version.wrapping_sub(altered));
+        run(&mut transaction, &[ours]).await.map_err(&failed)?;
         transaction.commit().await.map_err(&failed)?;
         connected.known().set_installed(version, consumer, reads);
         installed.notes.extend(plan.notes);
@@ -274,9 +276,7 @@ impl Capture for Sqlite {
             .map_err(failed)?;
         let Some(seen) = seen.flatten() else { return Ok(true) };
         let is_installed = connected.known().is_installed(standing.version, consumer, None);
-        let seen = Moment::of(&seen);
-        let now = Moment { is_checked: seen.is_checked, ..standing.moment };
-        Ok(!is_installed || standing.is_full || seen != now)
+        Ok(!is_installed || standing.is_full || Moment::of(&seen) != standing.moment)
     }
 
     async fn consumer(&self, consumer: &str) -> Result<Option<Consumer>, DatabaseError> {
@@ -388,6 +388,10 @@ async fn run(connection: &mut SqliteConnection, statements: &[String]) -> Result
     Ok(())
 }
 
+async fn schema_version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT schema_version FROM pragma_schema_version").fetch_one(connection).await
+}
+
 async fn journal_mode(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
     sqlx::query_scalar("SELECT journal_mode FROM pragma_journal_mode").fetch_one(connection).await
 }
@@ -426,23 +430,11 @@ async fn remembered(connection: &mut SqliteConnection) -> Result<Remembered, sql
     let consumers: Vec<(String, String)> =
         sqlx::query_as(AssertSqlSafe(consumers)).fetch_all(&mut *connection).await?;
     let standing = Standing::read(connection).await?;
-    let seen = format!("SELECT seen FROM {CONSUMER} UNION ALL SELECT seen FROM {INTENT}");
-    let seen: Vec<Option<String>> =
-        sqlx::query_scalar(AssertSqlSafe(seen)).fetch_all(&mut *connection).await?;
-    let moments = seen.into_iter().flatten().map(|seen| Moment::of(&seen));
-    let now = &standing.moment;
-    let of_now =
-        |then: &Moment| (&then.identity, then.lost) == (&now.identity, now.lost) && then.last <= now.last;
-    let checked = moments.filter(|then| then.is_checked && of_now(then));
-    let last = checked.map(|then| then.last).max().unwrap_or(0);
-    let edited = format!("SELECT DISTINCT source FROM {LOG} WHERE id > ?");
-    let edited: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(edited)).bind(last).fetch_all(connection).await?;
     Ok(Remembered {
         consumers: consumers.into_iter().collect(),
         sources: standing.sources,
         next: standing.next,
         span: standing.span,
-        edited: edited.into_iter().collect(),
     })
 }
 

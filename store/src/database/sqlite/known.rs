@@ -56,11 +56,6 @@ impl Known {
         found.is_some_and(|found| reads.is_none_or(|reads| reads == found))
     }
 
-    /// Whether everything that any consumer needs was found installed.
-    pub(super) fn is_checked(&mut self, version: i64) -> bool {
-        !self.at(version).installed.is_empty()
-    }
-
     pub(super) fn set_installed(&mut self, version: i64, consumer: &str, reads: &Reads) {
         self.at(version).installed.insert(consumer.to_owned(), reads.clone());
     }

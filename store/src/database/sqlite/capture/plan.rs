@@ -17,7 +17,12 @@ use crate::database::text::quoted;
 /// Our tables that do not depend on what is captured.
 fn fixed() -> [(&'static str, String); 5] {
     [
-        (STATE, format!("CREATE TABLE {STATE} (identity TEXT, pruned INTEGER, lost INTEGER, next INTEGER)")),
+        (
+            STATE,
+            format!(
+                "CREATE TABLE {STATE} (identity TEXT, pruned INTEGER, lost INTEGER, next INTEGER, ours INTEGER)"
+            ),
+        ),
         (
             SOURCE,
             format!(
@@ -56,8 +61,6 @@ pub(super) struct Remembered {
     pub(super) next: i64,
     /// How many changes the log spans.
     pub(super) span: i64,
-    /// The numbers of captured tables that were edited since all triggers were last found as they must be.
-    pub(super) edited: BTreeSet<i64>,
 }
 
 /// What is to be done.
@@ -130,7 +133,7 @@ impl Plan {
         }
         self.statements.extend(fixed().map(|(_, sql)| sql));
         self.statements.push(format!(
-            "INSERT INTO {STATE} (identity, pruned, lost, next) VALUES (lower(hex(randomblob(16))), 0, 0, 1)"
+            "INSERT INTO {STATE} (identity, pruned, lost, next, ours) VALUES (lower(hex(randomblob(16))), 0, 0, 1, 0)"
         ));
     }
 
@@ -227,8 +230,8 @@ impl Plan {
 
 /// Whether what captures a table until now recorded everything that what captures it from now on would have, of
 /// the columns that both capture: it is as it was made, and looked up all keys by which REPLACE can have removed
-/// rows. A key that is new cannot have removed any if no row was edited in the meantime, as its own columns'
-/// being captured would tell.
+/// rows. What a new key removed since the schema was altered is for whoever compares two moments: an edit of its
+/// columns, which are captured, tells.
 fn misses_nothing(
     there: &[[String; 4]],
     remembered: &Remembered,
@@ -239,10 +242,8 @@ fn misses_nothing(
         .chain(Trigger::ALL.map(|trigger| trigger.on(target.table)));
     let found = names.filter_map(|name| there.iter().find(|[_, found, ..]| *found == name));
     let texts: Vec<String> = found.map(|[.., text]| text.clone()).collect();
-    let is_recorded = |columns: &Vec<String>| {
-        let is_captured = |column: &String| source.columns.contains(column);
-        !remembered.edited.contains(&source.id) && columns.iter().all(is_captured)
-    };
+    let is_recorded =
+        |columns: &Vec<String>| columns.iter().all(|column: &String| source.columns.contains(column));
     Made::name(&texts) == source.made.texts
         && remembered.span <= MOST_CARRIED
         && target

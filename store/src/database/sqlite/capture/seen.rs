@@ -30,9 +30,9 @@ pub(in super::super) struct Moment {
     /// By captured table, from when on some of its columns were captured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) since: BTreeMap<String, Since>,
-    /// Whether all triggers were as the schema of this moment needs them.
+    /// The number of the schema, without the changes that we made: differs once somebody altered any of it.
     #[serde(default)]
-    pub(in super::super) is_checked: bool,
+    pub(super) schema: i64,
 }
 
 impl Moment {
@@ -95,11 +95,12 @@ impl Standing {
     pub(in super::super) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         let state = format!(
             "SELECT identity, pruned, lost, coalesce((SELECT max(id) FROM {LOG}), 0), \
-             (SELECT min(id) FROM {LOG}), (SELECT schema_version FROM pragma_schema_version), next FROM {STATE}"
+             (SELECT min(id) FROM {LOG}), (SELECT schema_version FROM pragma_schema_version), next, ours FROM {STATE}"
         );
         let row = sqlx::query(AssertSqlSafe(state)).fetch_one(&mut *connection).await?;
         let last: i64 = row.try_get(3)?;
         let first: Option<i64> = row.try_get(4)?;
+        let (version, ours): (i64, i64) = (row.try_get(5)?, row.try_get(7)?);
         let mut standing = Self {
             moment: Moment {
                 identity: row.try_get(0)?,
@@ -107,13 +108,13 @@ impl Standing {
                 lost: row.try_get(2)?,
                 marks: BTreeMap::new(),
                 since: BTreeMap::new(),
-                is_checked: false,
+                schema: version.wrapping_sub(ours),
             },
             pruned: row.try_get(1)?,
             span: first.map_or(0, |first| last.saturating_sub(first)),
             is_full: first.is_some_and(|first| last.saturating_sub(first) >= MOST_CHANGES),
             sources: Vec::new(),
-            version: row.try_get(5)?,
+            version,
             next: row.try_get(6)?,
         };
         let sources = format!("SELECT id, name, columns, mark, moves, made FROM {SOURCE} ORDER BY id");
@@ -192,7 +193,10 @@ pub(in super::super) async fn changes(
     let counts: BTreeMap<i64, i64> = counts.into_iter().collect();
     let range = (then.last + 1, now.last);
     for Source { id, name, columns, .. } in standing.sources {
-        if then.marks.get(&name) != now.marks.get(&name) {
+        let count = counts.get(&id);
+        // A unique key that came, and may be gone again: rows that REPLACE removed by it were not looked up.
+        let may_lack_rows = count.is_some() && then.schema != now.schema;
+        if may_lack_rows || then.marks.get(&name) != now.marks.get(&name) {
             changes.whole.insert(table(&name));
             continue;
         }
@@ -200,7 +204,7 @@ pub(in super::super) async fn changes(
         if !fresh.is_empty() {
             changes.fresh.insert(table(&name), fresh);
         }
-        if let Some(count) = counts.get(&id) {
+        if let Some(count) = count {
             let count = u64::try_from(*count).unwrap_or_default();
             let key = table(&name);
             let source = Arc::new(move |wanted: &BTreeSet<String>| images(&name, &columns, range, wanted));
