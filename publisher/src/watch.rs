@@ -24,8 +24,14 @@ use crate::publish::Session;
 use crate::report::{Options, Report};
 use crate::source::Source;
 
-/// How often rows and files are looked at.
-const POLL: Duration = Duration::from_millis(10);
+/// How often rows and files are looked at as long as somebody edits,
+const POLL: Duration = Duration::from_millis(5);
+
+/// and how often when nobody did for a while: to look costs more than the wait matters then.
+const IDLE_POLL: Duration = Duration::from_millis(20);
+
+/// How long somebody who edited is likely to edit again.
+const ACTIVE: Duration = Duration::from_secs(60);
 
 /// After a failure the next try comes after this long,
 const RETRY: Duration = Duration::from_millis(250);
@@ -70,6 +76,8 @@ pub struct Watch<'a> {
     told: String,
     /// What the database said of itself before the last publish.
     tried: Option<i64>,
+    /// When something last changed.
+    changed: Instant,
 }
 
 /// The site as it was last read without mistakes.
@@ -98,6 +106,7 @@ impl<'a> Watch<'a> {
             pause: None,
             told: String::new(),
             tried: None,
+            changed: Instant::now(),
         }
     }
 
@@ -214,7 +223,8 @@ impl<'a> Watch<'a> {
     async fn wait(&mut self) {
         let begun = Instant::now();
         loop {
-            tokio::time::sleep(POLL).await;
+            let is_active = self.changed.elapsed() < ACTIVE;
+            tokio::time::sleep(if is_active { POLL } else { IDLE_POLL }).await;
             if self.files_changed() {
                 break;
             }
@@ -230,6 +240,7 @@ impl<'a> Watch<'a> {
                 break;
             }
         }
+        self.changed = Instant::now();
         let Some(working) = &self.working else { return };
         let publish = working.session.prepared().source.site.publish.clone();
         let noticed = Instant::now();
