@@ -136,10 +136,7 @@ fn what_no_query_reads_may_be_altered() {
             assert_eq!(bed.rendered(&ddl), rendered, "{kind:?}: {ddl}");
         }
         if kind == Kind::Sqlite {
-            assert_eq!(
-                bed.rendered("CREATE TABLE filler AS SELECT * FROM item; DROP TABLE another; VACUUM"),
-                0
-            );
+            assert_eq!(bed.rendered("VACUUM"), 0);
         }
     }
 }

@@ -94,8 +94,17 @@ pub async fn check(
     // What is to be recorded is known once all of the site is right.
     let capture = database.capture().filter(|_| checked.mistakes() == 0);
     if let (Some(capture), Some(consumer)) = (capture, consumer) {
-        let statements = capture.statements(consumer, impact.reads()).await;
-        checked.capture = statements.map_err(PublishError::Database)?;
+        match capture.statements(consumer, impact.reads()).await {
+            Ok(statements) => checked.capture = statements,
+            // A publish does without: whoever may not look makes everything anew.
+            Err(error) => {
+                let line = Some(source.site.database.line);
+                let message =
+                    format!("edits cannot be recorded, so every publish makes everything anew: {error}");
+                let remedy = "give this user the right to it, or let the database's owner publish";
+                checked.problems.push(Problem::warning(file, line, message, remedy));
+            }
+        }
     }
     cautions(&impact, source, &mut checked);
     if is_read {

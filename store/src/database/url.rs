@@ -27,6 +27,17 @@ pub(super) fn wrong_tls_mode(url: &str, modes: &[&str]) -> Option<String> {
     Some(format!("its parameter `{name}` is `{value}`: write one of {}", modes.join(", ")))
 }
 
+/// Names a parameter that is none of the `known` ones, without its value: it may be a password, and what nobody
+/// knows would be ignored.
+pub(super) fn unknown_parameter(url: &str, known: &[&str]) -> Option<String> {
+    // Behind an `@` they would be part of a password.
+    let (_, parameters) = url.rsplit_once('?').filter(|(_, parameters)| !parameters.contains('@'))?;
+    let names = parameters.split('&').filter_map(|parameter| parameter.split('=').next());
+    let mut names = names.filter(|name| !name.is_empty());
+    let name = names.find(|name| !known.contains(name) && !name.starts_with("options["))?;
+    Some(format!("its parameter `{name}` is not known: there are {}", known.join(", ")))
+}
+
 /// What is said of a server that does not speak as `wanted` does, but perhaps as `other`.
 pub(super) fn wrong_protocol(wanted: &str, (other, scheme): (&str, &str)) -> String {
     format!(
@@ -53,6 +64,22 @@ pub(super) async fn is_postgres(host: &str, port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_parameter_is_named_and_its_value_is_not() {
+        let known = ["sslmode", "password"];
+        for (url, said) in [
+            ("postgres://a@h/d?sslmode=x&password=y", None),
+            ("postgres://a:p?secret=x@h/d", None),
+            ("postgres://a@h/d", None),
+            (
+                "postgres://a@h/d?sslmode=x&passwrod=secret",
+                Some("its parameter `passwrod` is not known: there are sslmode, password"),
+            ),
+        ] {
+            assert_eq!(unknown_parameter(url, &known).as_deref(), said, "{url}");
+        }
+    }
 
     #[test]
     fn a_mode_that_is_none_is_named() {

@@ -9,7 +9,24 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, MySqlPool};
 
 use crate::database::DatabaseError;
 use crate::database::text::first_word;
-use crate::database::url::{is_postgres, wrong_protocol, wrong_tls_mode};
+use crate::database::url::{is_postgres, unknown_parameter, wrong_protocol, wrong_tls_mode};
+
+/// What a URL may say behind its `?`.
+const PARAMETERS: [&str; 13] = [
+    "charset",
+    "collation",
+    "socket",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "sslca",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "statement-cache-capacity",
+    "timezone",
+];
 
 /// Connections at most,
 const CONNECTIONS: u32 = 8;
@@ -38,7 +55,7 @@ const OTHERS: [u16; 18] = [
 /// `/*!80000 */` by MySQL only.
 const SETTINGS: [&str; 3] = [
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1, group_concat_max_len = 1073741824, \
-     sql_select_limit = 18446744073709551615, sql_big_selects = 1, lock_wait_timeout = 60, \
+     sql_select_limit = 18446744073709551615, sql_big_selects = 1, sql_safe_updates = 0, lock_wait_timeout = 60, \
      lc_time_names = 'en_US', div_precision_increment = 4 \
      /*M!100101 , max_statement_time = 0 */ \
      /*!80000 , max_execution_time = 0, information_schema_stats_expiry = 0 */",
@@ -59,6 +76,9 @@ pub(super) async fn open(url: &str) -> Result<Opened, DatabaseError> {
     let database = shown(url);
     let failed = |message: String| DatabaseError::Open { database: database.clone(), message };
     // What is wrong with it may be the password: its text stays out of the message.
+    if let Some(unknown) = unknown_parameter(url, &PARAMETERS) {
+        return Err(failed(unknown));
+    }
     let options: MySqlConnectOptions = url.parse().map_err(|_: sqlx::Error| {
         let invalid = "its URL is not valid: write mysql://USER:PASSWORD@HOST/DATABASE, with special characters of the password percent-encoded";
         failed(wrong_tls_mode(url, &TLS_MODES).unwrap_or_else(|| invalid.to_owned()))

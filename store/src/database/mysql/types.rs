@@ -92,9 +92,9 @@ impl Kind {
         })
     }
 
-    /// Whether the column it comes from may say more: JSON is a text of this collation in MariaDB.
-    pub(super) fn is_unsure(self, collation: &str) -> bool {
-        self == Self::Bits || self == Self::LongText && collation == "utf8mb4_bin"
+    /// Whether the column it comes from may say more: JSON is a long text in MariaDB.
+    pub(super) fn is_unsure(self) -> bool {
+        matches!(self, Self::Bits | Self::LongText)
     }
 
     /// With what the schema says of the column it comes from.

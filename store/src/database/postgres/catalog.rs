@@ -73,15 +73,17 @@ struct Attribute {
     /// Nothing where the type has none.
     collation: Option<String>,
     is_deterministic: bool,
+    /// The transaction that wrote this row: it may have given the name of another column back.
+    written: String,
 }
 
-from_row!(Attribute: relation, number, name, kind, modifier, generated, collation, is_deterministic);
+from_row!(Attribute: relation, number, name, kind, modifier, generated, collation, is_deterministic, written);
 
 const ATTRIBUTES: &str = "\
     SELECT a.attrelid::bigint AS relation, a.attnum AS number, a.attname::text AS name, a.atttypid::bigint AS kind, \
         a.atttypmod AS modifier, a.attgenerated::text AS generated, \
         CASE WHEN l.oid IS NOT NULL THEN pg_catalog.format('%I.%I', m.nspname, l.collname) END AS collation, \
-        coalesce(l.collisdeterministic, true) AS is_deterministic \
+        coalesce(l.collisdeterministic, true) AS is_deterministic, a.xmin::text AS written \
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation \
@@ -294,9 +296,10 @@ impl Reading {
         let mut text = String::new();
         for member in members {
             for attribute in self.attributes(member).iter().filter(|attribute| attribute.name == name) {
-                let Attribute { number, kind, modifier, generated, collation, .. } = attribute;
+                let Attribute { number, kind, modifier, generated, collation, written, .. } = attribute;
                 let labels = self.types.labels(*kind);
-                text += &format!("{number} {kind} {modifier} {generated} {collation:?} {labels:?}\n");
+                text +=
+                    &format!("{number} {kind} {modifier} {generated} {collation:?} {labels:?} {written}\n");
             }
         }
         Version::of(text.as_bytes()).to_string()

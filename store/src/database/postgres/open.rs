@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::database::DatabaseError;
 use crate::database::text::first_word;
-use crate::database::url::{wrong_protocol, wrong_tls_mode};
+use crate::database::url::{unknown_parameter, wrong_protocol, wrong_tls_mode};
 
 /// Connections held open at most.
 const CONNECTIONS: u32 = 8;
@@ -26,6 +26,28 @@ const OLDEST: i32 = 130_000;
 
 /// What `sslmode` may be.
 const TLS_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// What a URL may say behind its `?`.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
 
 /// Texts of values are the same on every connection. A snapshot is read for as long as it takes, rendering
 /// in between; and a cursor is read to its end, so its plan is to be good for all rows.
@@ -52,6 +74,9 @@ impl Location {
         let error = |message: String| DatabaseError::Open { database: name.clone(), message };
         if !["postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(error("its URL begins with neither postgres: nor postgresql:".to_owned()));
+        }
+        if let Some(unknown) = unknown_parameter(url, &PARAMETERS) {
+            return Err(error(unknown));
         }
         // What is wrong with it may be the password: its text stays out of the message.
         let options = PgConnectOptions::from_str(url).map_err(|_| {

@@ -246,8 +246,12 @@ impl Target<'_> {
     /// Conditions under which REPLACE stores another key than the trigger sees: NULL in a column that is NOT
     /// NULL becomes its default.
     fn unseen_keys(&self) -> Vec<String> {
+        let of: BTreeSet<String> =
+            self.details.unique.iter().flat_map(|unique| self.columns_of(unique)).collect();
+        // What is generated may be made of any.
+        let of_any = of.iter().any(|name| self.detail(name).is_some_and(|column| column.is_generated));
         let columns = self.details.columns.iter().filter(|column| column.defaults);
-        let columns = columns.filter(|_| !self.details.unique.is_empty());
+        let columns = columns.filter(|column| of_any || of.contains(&column.name));
         columns.map(|column| format!("NEW.{} IS NULL", quoted(&column.name))).collect()
     }
 
