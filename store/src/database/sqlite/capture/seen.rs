@@ -30,6 +30,9 @@ pub(in super::super) struct Moment {
     /// By captured table, from when on some of its columns were captured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) since: BTreeMap<String, Since>,
+    /// By captured table, a name for the keys by which rows are looked up that REPLACE may remove.
+    #[serde(default)]
+    pub(super) keys: BTreeMap<String, String>,
     /// The number of the schema, without the changes that we made: differs once somebody altered any of it.
     #[serde(default)]
     pub(super) schema: i64,
@@ -108,6 +111,7 @@ impl Standing {
                 lost: row.try_get(2)?,
                 marks: BTreeMap::new(),
                 since: BTreeMap::new(),
+                keys: BTreeMap::new(),
                 schema: version.wrapping_sub(ours),
             },
             pruned: row.try_get(1)?,
@@ -128,6 +132,8 @@ impl Standing {
             let columns = serde_json::from_str(&columns).unwrap_or_default();
             let made: String = row.try_get(5)?;
             let made: Made = serde_json::from_str(&made).unwrap_or_default();
+            let keys = Made::name(&made.keys.iter().cloned().collect::<Vec<_>>());
+            standing.moment.keys.insert(name.clone(), keys);
             if !made.since.is_empty() {
                 standing.moment.since.insert(name.clone(), made.since.clone());
             }
@@ -192,12 +198,13 @@ pub(in super::super) async fn changes(
         sqlx::query_as(AssertSqlSafe(counts)).bind(then.last).fetch_all(connection).await?;
     let counts: BTreeMap<i64, i64> = counts.into_iter().collect();
     let range = (then.last + 1, now.last);
-    // A unique key may have come: rows that REPLACE removed by it were not looked up. Once it is gone again, which
-    // takes two statements, it may have been one of columns whose edits nobody records.
+    // A unique key may have come, and rows that REPLACE removed by it were not looked up. Once it is gone again, which
+    // takes two statements, no key tells of it, and it may have been one of columns whose edits nobody records.
     let altered = now.schema.wrapping_sub(then.schema);
     for Source { id, name, columns, .. } in standing.sources {
         let count = counts.get(&id);
-        let may_lack_rows = altered != 0 && (count.is_some() || altered != 1);
+        let has_other_keys = then.keys.get(&name) != now.keys.get(&name);
+        let may_lack_rows = !matches!(altered, 0 | 1) || count.is_some() && has_other_keys;
         if may_lack_rows || then.marks.get(&name) != now.marks.get(&name) {
             changes.whole.insert(table(&name));
             continue;
