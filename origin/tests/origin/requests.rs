@@ -1,8 +1,9 @@
 //! Requests that are refused, and how.
 
+use edgepress_origin::Settings;
+
 use crate::client::Connection;
 use crate::fixture::Shop;
-use edgepress_origin::Settings;
 
 #[tokio::test]
 async fn hostile_paths_are_refused_and_harm_nothing() {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Images that are kept when a table is captured in another way, so that nobody waits long meanwhile. Where more
@@ -45,6 +46,15 @@ pub(super) struct How<C> {
     /// first.
     pub(super) number: i64,
     pub(super) since: Since,
+}
+
+impl<C: DeserializeOwned> How<C> {
+    /// What was remembered of the captured table `id`. What another version wrote captures nothing, so that it is
+    /// made anew.
+    pub(super) fn read(remembered: &str, id: i64) -> Self {
+        let nothing = |_| Self { columns: Vec::new(), number: id, since: Since::new() };
+        serde_json::from_str(remembered).unwrap_or_else(nothing)
+    }
 }
 
 #[cfg(test)]

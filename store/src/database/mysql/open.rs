@@ -12,7 +12,7 @@ use crate::database::text::first_word;
 use crate::database::url::{is_postgres, unknown_parameter, wrong_protocol, wrong_tls_mode};
 
 /// What a URL may say behind its `?`.
-const PARAMETERS: [&str; 13] = [
+const PARAMETERS: [&str; 14] = [
     "charset",
     "collation",
     "socket",
@@ -25,6 +25,7 @@ const PARAMETERS: [&str; 13] = [
     "sslkey",
     "sslmode",
     "statement-cache-capacity",
+    "time-zone",
     "timezone",
 ];
 
@@ -75,10 +76,10 @@ pub(super) struct Opened {
 pub(super) async fn open(url: &str) -> Result<Opened, DatabaseError> {
     let database = shown(url);
     let failed = |message: String| DatabaseError::Open { database: database.clone(), message };
-    // What is wrong with it may be the password: its text stays out of the message.
     if let Some(unknown) = unknown_parameter(url, &PARAMETERS) {
         return Err(failed(unknown));
     }
+    // What is wrong with it may be the password: its text stays out of the message.
     let options: MySqlConnectOptions = url.parse().map_err(|_: sqlx::Error| {
         let invalid = "its URL is not valid: write mysql://USER:PASSWORD@HOST/DATABASE, with special characters of the password percent-encoded";
         failed(wrong_tls_mode(url, &TLS_MODES).unwrap_or_else(|| invalid.to_owned()))

@@ -179,12 +179,7 @@ impl Standing {
         for row in sqlx::query(AssertSqlSafe(sources)).fetch_all(connection).await? {
             let (id, name, columns): (i64, String, String) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            // What another version wrote captures nothing, so that it is made anew.
-            let how: How<ColumnDetails> = serde_json::from_str(&columns).unwrap_or_else(|_| How {
-                columns: Vec::new(),
-                number: id,
-                since: Since::new(),
-            });
+            let how = How::<ColumnDetails>::read(&columns, id);
             if !how.since.is_empty() {
                 self.moment.since.insert(name.clone(), how.since.clone());
             }

@@ -172,12 +172,7 @@ pub(super) async fn sources(connection: &mut PgConnection) -> sqlx::Result<Vec<S
     let source = |(id, schema, name, columns, shape): (i64, String, String, String, String)| Source {
         id,
         table: Table { schema, name },
-        // What another version wrote captures nothing, so that it is made anew.
-        how: serde_json::from_str(&columns).unwrap_or_else(|_| How {
-            columns: Vec::new(),
-            number: id,
-            since: Since::new(),
-        }),
+        how: How::read(&columns, id),
         shape,
     };
     Ok(rows.into_iter().map(source).collect())
